@@ -1,0 +1,217 @@
+//! The facts about an agent that decide everything else, and how each change moves them.
+
+use crate::{JobKind, Payment, reconcile, words::words};
+
+words! {
+    /// What the owner wishes. Delete absorbs.
+    Wish {
+        /// The agent shall run.
+        Run => "run",
+        /// The agent shall rest, its data kept.
+        Stop => "stop",
+        /// The agent shall go.
+        Delete => "delete",
+    }
+}
+
+words! {
+    /// What is known to exist of an agent, from the runner.
+    Existing {
+        /// Nothing.
+        Nothing => "nothing",
+        /// A server is being made.
+        Making => "making",
+        /// A machine that waits for the agent's credentials.
+        Unconfigured => "unconfigured",
+        /// A running instance.
+        Running => "running",
+        /// A stopped instance, its data kept.
+        Stopped => "stopped",
+        /// A server may exist; nobody knows.
+        Doubt => "doubt",
+    }
+}
+
+words! {
+    /// What payment and wish together ask for.
+    Wanted {
+        /// No server, device, key or address.
+        Absent => "absent",
+        /// A stopped instance with its data.
+        Stopped => "stopped",
+        /// A running agent.
+        Running => "running",
+    }
+}
+
+words! {
+    /// How the work of an attempt changes what exists.
+    Ending {
+        /// The attempt was opened.
+        Opened => "opened",
+        /// It succeeded, the agent works.
+        Ready => "ready",
+        /// It succeeded, the agent waits for its credentials.
+        AwaitingCredentials => "awaiting_credentials",
+        /// It failed, was aborted or expired.
+        Failed => "failed",
+        /// GitHub surely did not start it, so nothing was touched.
+        Refused => "refused",
+        /// A runner of the first version said `running` and named no server.
+        Unreported => "unreported",
+    }
+}
+
+/// The facts. `reconcile` and the agent's state depend on nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// From Stripe.
+    pub payment: Payment,
+    /// From the owner.
+    pub wish: Wish,
+    /// From the runner.
+    pub existing: Existing,
+    /// The kind of job whose retries are used up, until the owner or a payment re-arms it.
+    pub gave_up: Option<JobKind>,
+    /// The kind of job that has a live attempt.
+    pub live: Option<JobKind>,
+    /// New configuration waits to be brought to the machine.
+    pub config_pending: bool,
+}
+
+/// What can happen to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Stripe says something new.
+    Payment(Payment),
+    /// The owner commands, or asks for another try with the same wish.
+    Wish(Wish),
+    /// New configuration was stored.
+    Configuration,
+    /// The queued job got an attempt.
+    Opened,
+    /// The live attempt ended and its job is over or will be tried again.
+    Ended(Ending),
+    /// The live attempt failed and its job has no tries left.
+    GaveUp(Ending),
+}
+
+/// What payment and wish together ask for.
+pub const fn wanted(payment: Payment, wish: Wish) -> Wanted {
+    match (payment, wish) {
+        (_, Wish::Delete) | (Payment::None | Payment::Canceled, _) => Wanted::Absent,
+        (Payment::PastDue, Wish::Run | Wish::Stop) | (Payment::Active, Wish::Stop) => {
+            Wanted::Stopped
+        }
+        (Payment::Active, Wish::Run) => Wanted::Running,
+    }
+}
+
+impl JobKind {
+    /// Whether an attempt of this kind can end so.
+    pub const fn may_end(self, ending: Ending) -> bool {
+        match ending {
+            Ending::Opened => false,
+            Ending::Ready | Ending::Failed | Ending::Refused => true,
+            Ending::AwaitingCredentials => {
+                matches!(self, Self::Provision | Self::Configure | Self::Start)
+            }
+            Ending::Unreported => matches!(self, Self::Provision),
+        }
+    }
+}
+
+/// What exists after an attempt of `kind` came to `ending`.
+pub const fn effect(kind: JobKind, ending: Ending, before: Existing) -> Existing {
+    match (ending, kind) {
+        (Ending::Opened, JobKind::Provision) => Existing::Making,
+        (Ending::Opened | Ending::Failed, JobKind::Destroy)
+        | (Ending::Failed, JobKind::Provision) => Existing::Doubt,
+        (Ending::Opened | Ending::Failed, JobKind::Configure | JobKind::Stop | JobKind::Start) => {
+            before
+        }
+        // Making says that an attempt is at work; a refused one never was, but an older
+        // attempt of the same job may have left something.
+        (Ending::Refused, _) => match before {
+            Existing::Making => Existing::Doubt,
+            Existing::Nothing
+            | Existing::Unconfigured
+            | Existing::Running
+            | Existing::Stopped
+            | Existing::Doubt => before,
+        },
+        (Ending::Unreported, _) | (_, JobKind::Destroy) => Existing::Nothing,
+        (Ending::Ready | Ending::AwaitingCredentials, JobKind::Stop) => Existing::Stopped,
+        (Ending::Ready, JobKind::Provision | JobKind::Configure | JobKind::Start) => {
+            Existing::Running
+        }
+        (Ending::AwaitingCredentials, JobKind::Provision | JobKind::Configure | JobKind::Start) => {
+            Existing::Unconfigured
+        }
+    }
+}
+
+impl Facts {
+    /// An agent nobody has paid for.
+    pub const NEW: Self = Self {
+        payment: Payment::None,
+        wish: Wish::Run,
+        existing: Existing::Nothing,
+        gave_up: None,
+        live: None,
+        config_pending: false,
+    };
+
+    /// The facts after a change; `None` when the change cannot happen here.
+    pub fn after(self, change: Change) -> Option<Self> {
+        match change {
+            Change::Payment(payment) => {
+                let news = payment != self.payment && payment.age() >= self.payment.age();
+                news.then_some(Self {
+                    payment,
+                    gave_up: None,
+                    ..self
+                })
+            }
+            Change::Wish(wish) => {
+                (self.wish != Wish::Delete || wish == Wish::Delete).then_some(Self {
+                    wish,
+                    gave_up: None,
+                    ..self
+                })
+            }
+            Change::Configuration => Some(Self {
+                config_pending: true,
+                ..self
+            }),
+            Change::Opened => {
+                let kind = reconcile(self).filter(|_| self.live.is_none())?;
+                Some(Self {
+                    live: Some(kind),
+                    existing: effect(kind, Ending::Opened, self.existing),
+                    config_pending: self.config_pending && kind != JobKind::Configure,
+                    ..self
+                })
+            }
+            Change::Ended(ending) => {
+                let kind = self.live.filter(|kind| kind.may_end(ending))?;
+                let well = matches!(ending, Ending::Ready | Ending::AwaitingCredentials);
+                Some(Self {
+                    live: None,
+                    existing: effect(kind, ending, self.existing),
+                    gave_up: self.gave_up.filter(|gave_up| !well || *gave_up != kind),
+                    ..self
+                })
+            }
+            Change::GaveUp(ending) => {
+                let kind = self.live.filter(|kind| kind.may_end(ending))?;
+                Some(Self {
+                    live: None,
+                    existing: effect(kind, ending, self.existing),
+                    gave_up: Some(kind),
+                    ..self
+                })
+            }
+        }
+    }
+}
