@@ -1,0 +1,333 @@
+//! Opens, accepts, refuses, watches and expires attempts, for dispatch.
+
+use crate::{
+    Store, StoreError,
+    events::{get, time, timestamp, word},
+    statement,
+};
+use domain::{
+    AgentId, AttemptState, ErrorClass, Fence, INSPECT_AFTER, JobId, JobKind, TIMER_SLACK, Timestamp,
+};
+use std::time::{Duration, SystemTime};
+use uuid::Uuid;
+
+/// An attempt that was just opened and is to be dispatched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedAttempt {
+    /// Its job.
+    pub job_id: JobId,
+    /// Its agent.
+    pub agent_id: AgentId,
+    /// Its fence.
+    pub fence: Fence,
+    /// Shown to people: 1 to 4.
+    pub number: i16,
+    /// What the job is for.
+    pub kind: JobKind,
+    /// Where the customer wants the machine.
+    pub region: String,
+    /// When it is looked at if nobody claimed it; a nudge is to arrive shortly after.
+    pub due: Timestamp,
+}
+
+/// A live attempt that somebody has to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverdueAttempt {
+    /// Its job.
+    pub job_id: JobId,
+    /// What the job is for.
+    pub kind: JobKind,
+    /// Its agent.
+    pub agent_id: AgentId,
+    /// Where the customer wants the machine.
+    pub region: String,
+    /// Its fence.
+    pub fence: Fence,
+    /// Where it is.
+    pub state: AttemptState,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// The run: the one that claimed, else the one GitHub named.
+    pub run_id: Option<u64>,
+    /// Whether it was dispatched a second time already.
+    pub dispatched_again: bool,
+}
+
+/// A job that waits, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// The job.
+    pub job_id: JobId,
+    /// When somebody has to look at it; a nudge is to arrive then.
+    pub due: Timestamp,
+}
+
+/// What followed an attempt that expired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpiredAttempt {
+    /// The run that GitHub named, to be cancelled.
+    pub run_id: Option<u64>,
+    /// The job that comes next, if any.
+    pub next: Option<Waiting>,
+}
+
+/// GitHub's refusal of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Refusal<'a> {
+    /// One line for people: what was refused, and what to change.
+    pub reason: &'a str,
+    /// GitHub asked not to be called before.
+    pub not_before: Timestamp,
+    /// A fresh id for a job that may follow.
+    pub fresh_job_id: JobId,
+}
+
+/// Why an attempt is expired.
+#[derive(Debug, Clone, Copy)]
+pub struct Expiry<'a> {
+    /// One line for people.
+    pub reason: &'a str,
+    /// The waits before the retries that are left.
+    pub retry_delays: &'a [Duration],
+    /// A fresh id for a job that may follow.
+    pub fresh_job_id: JobId,
+}
+
+fn micros(durations: &[Duration]) -> Vec<i64> {
+    durations
+        .iter()
+        .map(|duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
+        .collect()
+}
+
+pub(crate) fn slack_micros() -> i64 {
+    i64::try_from(TIMER_SLACK.as_micros()).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn delays(durations: &[Duration]) -> Vec<i64> {
+    micros(durations)
+}
+
+impl Store {
+    /// Opens an attempt, with a new fence, for every queued job that is due, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn open_due_attempts(
+        &self,
+        now: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<OpenedAttempt>, StoreError> {
+        let from = &statement::OPEN_DUE_ATTEMPTS;
+        let due = now.plus(INSPECT_AFTER);
+        let timer = due.plus(TIMER_SLACK);
+        let rows = self
+            .query(from, &[&time(now), &limit, &time(due), &time(timer)])
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(OpenedAttempt {
+                    job_id: JobId(get(from, row, "job_id")?),
+                    agent_id: AgentId(get(from, row, "agent_id")?),
+                    fence: Fence(get(from, row, "fence")?),
+                    number: i16::try_from(get::<i32>(from, row, "number")?).unwrap_or(i16::MAX),
+                    kind: word(from, get(from, row, "kind")?)?,
+                    region: get(from, row, "region")?,
+                    due,
+                })
+            })
+            .collect()
+    }
+
+    /// Keeps GitHub's word that the run was accepted; later news of the attempt stands.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn accept_attempt(
+        &self,
+        agent_id: AgentId,
+        fence: Fence,
+        run_id: Option<u64>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let run_id = run_id.map(|id| id.to_string());
+        self.query(
+            &statement::ACCEPT_ATTEMPT,
+            &[&agent_id.0, &fence.0, &run_id, &time(now)],
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// GitHub surely did not start the run: the job waits with its reason, and no retry is used
+    /// up. Answers the job that is queued now; none when the attempt went on meanwhile.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn refuse_attempt(
+        &self,
+        agent_id: AgentId,
+        fence: Fence,
+        refusal: Refusal<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Waiting>, StoreError> {
+        let from = &statement::REFUSE_ATTEMPT;
+        let row = self
+            .query_opt(
+                from,
+                &[
+                    &agent_id.0,
+                    &fence.0,
+                    &refusal.reason,
+                    &micros(&domain::refusal_delays()),
+                    &time(refusal.not_before),
+                    &refusal.fresh_job_id.0,
+                    &time(now),
+                ],
+            )
+            .await?;
+        row.map_or(Ok(None), |row| waiting(from, &row))
+    }
+
+    /// Live attempts whose due time is past, oldest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn overdue_attempts(
+        &self,
+        now: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<OverdueAttempt>, StoreError> {
+        let from = &statement::OVERDUE_ATTEMPTS;
+        let rows = self.query(from, &[&time(now), &limit]).await?;
+        rows.iter()
+            .map(|row| {
+                let named: Option<&str> = get(from, row, "run_id")?;
+                let claimed: Option<&str> = get(from, row, "workflow_run_id")?;
+                Ok(OverdueAttempt {
+                    job_id: JobId(get(from, row, "job_id")?),
+                    kind: word(from, get(from, row, "kind")?)?,
+                    agent_id: AgentId(get(from, row, "agent_id")?),
+                    region: get(from, row, "region")?,
+                    fence: Fence(get(from, row, "fence")?),
+                    state: word(from, get(from, row, "state")?)?,
+                    opened_at: timestamp(get(from, row, "opened_at")?),
+                    run_id: claimed.or(named).and_then(|id| id.parse().ok()),
+                    dispatched_again: get(from, row, "dispatched_again")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Leaves an unclaimed attempt until `due`. With `again` it is the caller's to dispatch the
+    /// same attempt once more when this answers true.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn postpone_attempt(
+        &self,
+        attempt: &OverdueAttempt,
+        again: bool,
+        due: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let row = self
+            .query_opt(
+                &statement::POSTPONE_ATTEMPT,
+                &[
+                    &attempt.agent_id.0,
+                    &attempt.fence.0,
+                    &again,
+                    &time(due),
+                    &time(due.plus(TIMER_SLACK)),
+                    &time(now),
+                ],
+            )
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// Expires an attempt if it is still live and overdue: its job is tried again after one of
+    /// the delays, or has given up. None when it was heard of meanwhile.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn expire_attempt(
+        &self,
+        attempt: &OverdueAttempt,
+        expiry: Expiry<'_>,
+        now: Timestamp,
+    ) -> Result<Option<ExpiredAttempt>, StoreError> {
+        let from = &statement::END_ATTEMPT;
+        let none: Option<&str> = None;
+        let row = self
+            .query_seeing(
+                from,
+                &[
+                    &attempt.job_id.0,
+                    &attempt.fence.0,
+                    &none,
+                    &None::<i32>,
+                    &"failed",
+                    &AttemptState::Expired.as_str(),
+                    &expiry.reason,
+                    &ErrorClass::Transient.as_str(),
+                    &none,
+                    &micros(expiry.retry_delays),
+                    &none,
+                    &none,
+                    &none,
+                    &none,
+                    &none,
+                    &0_i64,
+                    &none,
+                    &true,
+                    &expiry.fresh_job_id.0,
+                    &time(now),
+                ],
+            )
+            .await?;
+        if get::<Option<&str>>(from, &row, "verdict")? != Some("live") {
+            return Ok(None);
+        }
+        Ok(Some(ExpiredAttempt {
+            run_id: attempt
+                .run_id
+                .or(get::<Option<&str>>(from, &row, "run_id")?.and_then(|id| id.parse().ok())),
+            next: waiting(from, &row)?,
+        }))
+    }
+
+    /// Of the nudged jobs, those that are not due yet and have no nudge under way any more: a
+    /// new one is to be sent for each, and is remembered.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn rearm_timers(
+        &self,
+        jobs: &[JobId],
+        now: Timestamp,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        let from = &statement::REARM_TIMERS;
+        let ids: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
+        let rows = self
+            .query(from, &[&ids, &slack_micros(), &time(now)])
+            .await?;
+        rows.iter()
+            .filter_map(|row| waiting(from, row).transpose())
+            .collect()
+    }
+}
+
+/// The job and due time of a row that may hold none.
+pub(crate) fn waiting(
+    from: &statement::Statement,
+    row: &tokio_postgres::Row,
+) -> Result<Option<Waiting>, StoreError> {
+    let job: Option<Uuid> = get(from, row, "job_id")?;
+    let due: Option<SystemTime> = get(from, row, "due_at")?;
+    Ok(job.zip(due).map(|(job, due)| Waiting {
+        job_id: JobId(job),
+        due: timestamp(due),
+    }))
+}

@@ -1,0 +1,52 @@
+//! The statements: name, text and parameter types of every file in `queries/`.
+
+use tokio_postgres::types::Type;
+
+/// One statement in a file of its own.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) name: &'static str,
+    pub(crate) sql: &'static str,
+    pub(crate) types: &'static [Type],
+}
+
+macro_rules! statements {
+    ($($name:ident => $file:literal [$($ty:ident),*];)+) => {
+        $(pub(crate) const $name: Statement = Statement {
+            name: $file,
+            sql: include_str!(concat!("../queries/", $file, ".sql")),
+            types: &[$(Type::$ty),*],
+        };)+
+
+        /// Every statement, for the test that prepares them all.
+        #[cfg(test)]
+        pub(crate) const ALL: &[Statement] = &[$($name),+];
+    };
+}
+
+statements! {
+    RECORD_EVENT => "record_event" [TEXT, TEXT, INT8, BOOL, TEXT, TEXT, TIMESTAMPTZ];
+    RECORD_PAYMENT => "record_payment" [
+        TEXT, TEXT, INT8, BOOL, TEXT, TEXT, TEXT, UUID, UUID, TEXT, TEXT, TEXT, UUID, TIMESTAMPTZ
+    ];
+    OPEN_DUE_ATTEMPTS => "open_due_attempts" [TIMESTAMPTZ, INT8, TIMESTAMPTZ, TIMESTAMPTZ];
+    ACCEPT_ATTEMPT => "accept_attempt" [UUID, INT8, TEXT, TIMESTAMPTZ];
+    REFUSE_ATTEMPT => "refuse_attempt" [
+        UUID, INT8, TEXT, INT8_ARRAY, TIMESTAMPTZ, UUID, TIMESTAMPTZ
+    ];
+    REPORT_PROGRESS => "report_progress" [
+        UUID, INT8, TEXT, INT4, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TIMESTAMPTZ,
+        TIMESTAMPTZ, INT8, TIMESTAMPTZ
+    ];
+    END_ATTEMPT => "end_attempt" [
+        UUID, INT8, TEXT, INT4, TEXT, TEXT, TEXT, TEXT, TEXT, INT8_ARRAY, TEXT, TEXT, TEXT, TEXT,
+        TEXT, INT8, TEXT, BOOL, UUID, TIMESTAMPTZ
+    ];
+    OVERDUE_ATTEMPTS => "overdue_attempts" [TIMESTAMPTZ, INT8];
+    POSTPONE_ATTEMPT => "postpone_attempt" [
+        UUID, INT8, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ
+    ];
+    REARM_TIMERS => "rearm_timers" [UUID_ARRAY, INT8, TIMESTAMPTZ];
+    CONTRADICTIONS => "contradictions" [];
+    AGENT_STATUS => "agent_status" [UUID, TIMESTAMPTZ];
+}

@@ -1,0 +1,13 @@
+//! The store against a real PostgreSQL.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names the cases it is about and treats all others alike"
+)]
+
+mod guards;
+mod pairs;
+mod payments;
+mod prepare;
+mod way;
+mod world;

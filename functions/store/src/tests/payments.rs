@@ -1,0 +1,167 @@
+//! Payments: repeated, at once, in conflict, out of order.
+
+use super::world::{World, at};
+use crate::{PaymentRecord, Store};
+use domain::{AgentId, EventId, Payment, PaymentMark};
+use futures_util::future::join_all;
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+
+#[tokio::test]
+async fn a_hundred_copies_at_once_make_one_agent_and_one_job() {
+    let world = World::new().await;
+    let agent = AgentId(world.id());
+    let config = crate::ConnectConfig {
+        url: world.url.clone().into(),
+        ca_pem: None,
+    };
+    let copies = (0..100).map(|_| {
+        let payment = world.payment("evt_1", "sub_1", agent);
+        let store = Store::new(&config).unwrap();
+        async move { store.record_payment(&payment, at(0)).await.unwrap() }
+    });
+    let outcomes = join_all(copies).await;
+    assert_eq!(
+        outcomes.iter().filter(|outcome| !outcome.duplicate).count(),
+        1
+    );
+    let first = outcomes[0].queued_job_id;
+    assert!(first.is_some());
+    assert!(
+        outcomes
+            .iter()
+            .all(|o| o.agent_id == agent && o.queued_job_id == first)
+    );
+    let counts = world
+        .client()
+        .await
+        .query_one(
+            "SELECT (SELECT count(*) FROM agents), (SELECT count(*) FROM jobs),
+                    (SELECT count(*) FROM stripe_events)",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        [0, 1, 2].map(|column| counts.get::<_, i64>(column)),
+        [1, 1, 1]
+    );
+    world.check().await;
+}
+
+#[tokio::test]
+async fn an_agent_of_another_subscription_is_not_touched() {
+    let world = World::new().await;
+    let agent = AgentId(world.id());
+    world.pay("evt_1", "sub_1", agent).await;
+    let before = world
+        .store
+        .agent_status(agent, at(0))
+        .await
+        .unwrap()
+        .unwrap();
+    let second = world.payment("evt_2", "sub_2", agent);
+    for duplicate in [false, true] {
+        let outcome = world.store.record_payment(&second, at(5)).await.unwrap();
+        assert_eq!(outcome.agent_id, second.other_agent_id);
+        assert_eq!(outcome.conflict, Some(agent));
+        assert_eq!(outcome.duplicate, duplicate);
+        assert!(outcome.queued_job_id.is_some());
+    }
+    let after = world
+        .store
+        .agent_status(agent, at(0))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(before.updated_at, after.updated_at);
+    assert_eq!(before.job.unwrap().job_id, after.job.unwrap().job_id);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn two_subscriptions_racing_for_one_agent_get_one_each() {
+    for _ in 0..20 {
+        let world = World::new().await;
+        let agent = AgentId(world.id());
+        let config = crate::ConnectConfig {
+            url: world.url.clone().into(),
+            ca_pem: None,
+        };
+        let race = (0..6).map(|number| {
+            let payment = world.payment(&format!("evt_{number}"), &format!("sub_{number}"), agent);
+            let store = Store::new(&config).unwrap();
+            async move { store.record_payment(&payment, at(0)).await.unwrap() }
+        });
+        let outcomes = join_all(race).await;
+        let bound: std::collections::HashSet<_> = outcomes.iter().map(|o| o.agent_id).collect();
+        assert_eq!(bound.len(), 6);
+        assert_eq!(outcomes.iter().filter(|o| o.conflict.is_none()).count(), 1);
+        world.check().await;
+    }
+}
+
+#[tokio::test]
+async fn a_payment_for_a_canceled_subscription_builds_nothing() {
+    let world = World::new().await;
+    let agent = AgentId(world.id());
+    let canceled = PaymentRecord {
+        payment: Payment::Canceled,
+        ..world.payment("evt_1", "sub_1", agent)
+    };
+    world.store.record_payment(&canceled, at(0)).await.unwrap();
+    let mut late = world.payment("evt_2", "sub_1", agent);
+    late.event.created = 500;
+    let outcome = world.store.record_payment(&late, at(1)).await.unwrap();
+    assert_eq!(outcome.queued_job_id, None);
+    assert_eq!(world.state(agent).await, "deleted: none");
+    world.check().await;
+}
+
+fn marks() -> impl Strategy<Value = Vec<PaymentMark>> {
+    let mark = (0..4_i64, 0..4_usize, 0..3_u8).prop_map(|(created, payment, event)| PaymentMark {
+        created,
+        event: format!("evt_{event}_{created}_{payment}")
+            .parse::<EventId>()
+            .unwrap(),
+        payment: Payment::ALL[payment],
+    });
+    prop::collection::vec(mark, 1..6)
+}
+
+#[test]
+fn events_in_any_order_leave_the_greatest_mark() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let world = runtime.block_on(World::new());
+    let mut runner = TestRunner::new(Config {
+        cases: 150,
+        ..Config::default()
+    });
+    runner
+        .run(&marks(), |marks| {
+            runtime.block_on(world.clear());
+            let agent = AgentId(world.id());
+            let merged = marks.iter().cloned().reduce(PaymentMark::merge).unwrap();
+            for mark in marks {
+                let mut payment = world.payment(mark.event.as_str(), "sub_1", agent);
+                payment.event.created = mark.created;
+                payment.payment = mark.payment;
+                runtime
+                    .block_on(world.store.record_payment(&payment, at(0)))
+                    .unwrap();
+            }
+            let status = runtime
+                .block_on(world.store.agent_status(agent, at(0)))
+                .unwrap()
+                .unwrap();
+            prop_assert_eq!(status.payment, merged.payment);
+            runtime.block_on(world.check());
+            Ok(())
+        })
+        .unwrap();
+}
