@@ -1,6 +1,6 @@
 -- Opens an attempt, with a new fence, for every queued job that is due; agents that another
 -- statement is working on are left to it.
--- $1 now, $2 at most, $3 when an unclaimed attempt is looked at, $4 arrival of its timer
+-- $1 now, $2 at most, $3 when an unclaimed attempt is looked at
 WITH due AS (
     SELECT agent.agent_id, agent.name, agent.region, agent.existing, agent.config_pending,
            agent.fence + 1 AS fence, job.job_id, job.kind, job.attempts + 1 AS number
@@ -25,7 +25,7 @@ WITH due AS (
     WHERE agents.agent_id = due.agent_id
     RETURNING due.agent_id, due.region, due.fence, due.job_id, due.kind, due.number
 ), job AS (
-    UPDATE jobs SET attempts = opened.number, due_at = $3, timer_at = $4, updated_at = $1
+    UPDATE jobs SET attempts = opened.number, due_at = $3, timer_at = NULL, updated_at = $1
     FROM opened WHERE jobs.job_id = opened.job_id
 ), attempt AS (
     INSERT INTO attempts (agent_id, fence, job_id, number, state, opened_at, updated_at)

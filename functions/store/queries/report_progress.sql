@@ -1,7 +1,7 @@
 -- A report that does not end its attempt: it claims, renews the lease, tells ids and a step.
 -- $1 job_id, $2 fence, $3 workflow_run_id, $4 run_attempt, $5 seq, $6 step, $7 server_id,
 -- $8 server_ip, $9 tailscale_ip, $10 device_id, $11 server_name, $12 lease until,
--- $13 end of the work if claimed now, $14 slack of timers in microseconds, $15 now
+-- $13 end of the work if claimed now, $14 now
 WITH known AS (
     SELECT agent_id FROM jobs WHERE job_id = $1
 ), agent AS (
@@ -25,7 +25,7 @@ WITH known AS (
         state = 'claimed',
         workflow_run_id = $3,
         run_attempt = $4,
-        claimed_at = coalesce(t.claimed_at, $15),
+        claimed_at = coalesce(t.claimed_at, $14),
         lease_until = $12,
         step = CASE WHEN $5 > t.seq OR t.step IS NULL THEN coalesce($6, t.step) ELSE t.step END,
         seq = greatest(t.seq, $5),
@@ -34,18 +34,17 @@ WITH known AS (
         tailscale_ip = coalesce(t.tailscale_ip, $9),
         device_id = coalesce(t.device_id, $10),
         server_name = coalesce(t.server_name, $11),
-        updated_at = $15
+        updated_at = $14
     FROM judged
     WHERE t.agent_id = judged.agent_id AND t.fence = judged.fence AND judged.verdict = 'live'
     RETURNING t.job_id, t.claimed_at, judged.claimed_at IS NULL AS claims
 ), working AS (
     UPDATE jobs SET
         state = 'running',
-        due_at = least($12, attempt.claimed_at + ($13 - $15)),
-        timer_at = CASE WHEN attempt.claims
-            THEN $12 + interval '1 microsecond' * $14::bigint ELSE jobs.timer_at END,
+        due_at = least($12, attempt.claimed_at + ($13 - $14)),
+        timer_at = CASE WHEN attempt.claims THEN NULL ELSE jobs.timer_at END,
         reason = CASE WHEN attempt.claims THEN NULL ELSE jobs.reason END,
-        updated_at = $15
+        updated_at = $14
     FROM attempt WHERE jobs.job_id = attempt.job_id
     RETURNING jobs.due_at
 )
@@ -59,7 +58,7 @@ SELECT
     agent.region,
     working.due_at,
     EXISTS (SELECT FROM jobs WHERE state IN ('queued', 'dispatched', 'running')
-            AND due_at < $15 - interval '5 seconds') AS any_due
+            AND due_at < $14 - interval '5 seconds') AS any_due
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN agent ON true
 LEFT JOIN judged ON true

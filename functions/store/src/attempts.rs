@@ -11,6 +11,10 @@ use domain::{
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
+/// Whoever opened an attempt has sent its timer by then, or is dead. Shorter than the time after
+/// which the queue gives a dead one's nudge to another.
+const JUST_NOW: Duration = Duration::from_mins(1);
+
 /// An attempt that was just opened and is to be dispatched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedAttempt {
@@ -100,10 +104,6 @@ fn micros(durations: &[Duration]) -> Vec<i64> {
         .collect()
 }
 
-pub(crate) fn slack_micros() -> i64 {
-    i64::try_from(TIMER_SLACK.as_micros()).unwrap_or(i64::MAX)
-}
-
 pub(crate) fn delays(durations: &[Duration]) -> Vec<i64> {
     micros(durations)
 }
@@ -120,10 +120,7 @@ impl Store {
     ) -> Result<Vec<OpenedAttempt>, StoreError> {
         let from = &statement::OPEN_DUE_ATTEMPTS;
         let due = now.plus(INSPECT_AFTER);
-        let timer = due.plus(TIMER_SLACK);
-        let rows = self
-            .query(from, &[&time(now), &limit, &time(due), &time(timer)])
-            .await?;
+        let rows = self.query(from, &[&time(now), &limit, &time(due)]).await?;
         rows.iter()
             .map(|row| {
                 Ok(OpenedAttempt {
@@ -239,7 +236,6 @@ impl Store {
                     &attempt.fence.0,
                     &again,
                     &time(due),
-                    &time(due.plus(TIMER_SLACK)),
                     &time(now),
                 ],
             )
@@ -298,24 +294,39 @@ impl Store {
         }))
     }
 
-    /// Of the nudged jobs, those that are not due yet and have no nudge under way any more: a
-    /// new one is to be sent for each, and is remembered.
+    /// Of the nudged jobs, those that are not due yet and have no nudge under way that is known
+    /// of: one is to be sent for each, and then to be remembered.
     ///
     /// # Errors
-    /// When the database does not take it.
-    pub async fn rearm_timers(
+    /// When the database does not answer.
+    pub async fn jobs_without_timer(
         &self,
         jobs: &[JobId],
         now: Timestamp,
     ) -> Result<Vec<Waiting>, StoreError> {
-        let from = &statement::REARM_TIMERS;
+        let from = &statement::JOBS_WITHOUT_TIMER;
         let ids: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
-        let rows = self
-            .query(from, &[&ids, &slack_micros(), &time(now)])
-            .await?;
+        let just_now = time(now) - JUST_NOW;
+        let rows = self.query(from, &[&ids, &just_now, &time(now)]).await?;
         rows.iter()
             .filter_map(|row| waiting(from, row).transpose())
             .collect()
+    }
+
+    /// Remembers nudges that were sent, to arrive shortly after each job is due. It comes after
+    /// the sending, so that a nudge that never went is never relied on.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn remember_timers(&self, sent: &[Waiting]) -> Result<(), StoreError> {
+        let ids: Vec<Uuid> = sent.iter().map(|waiting| waiting.job_id.0).collect();
+        let arrivals: Vec<SystemTime> = sent
+            .iter()
+            .map(|waiting| time(waiting.due.plus(TIMER_SLACK)))
+            .collect();
+        self.query(&statement::REMEMBER_TIMERS, &[&ids, &arrivals])
+            .await?;
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Store, StoreError, Waiting,
-    attempts::{delays, slack_micros, waiting},
+    attempts::{delays, waiting},
     events::{get, time, timestamp},
     statement,
 };
@@ -187,7 +187,6 @@ impl Store {
                     &report.facts.server_name,
                     &time(now.plus(LEASE)),
                     &time(now.plus(WORK_LIMIT)),
-                    &slack_micros(),
                     &time(now),
                 ],
             )

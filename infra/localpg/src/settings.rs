@@ -50,7 +50,10 @@ impl Options {
             .map(|url| url.to_string_lossy().into_owned())
             .filter(|url| !url.is_empty());
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
+            || {
+                let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+                root.unwrap_or(Path::new(".")).join("target")
+            },
             PathBuf::from,
         );
         Self {

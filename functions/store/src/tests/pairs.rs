@@ -4,6 +4,7 @@
 use super::world::{World, at};
 use crate::{
     ConnectConfig, Expiry, OpenedAttempt, OverdueAttempt, Refusal, ReportRecord, ReportSaid, Store,
+    Waiting,
 };
 use domain::{AgentId, AttemptState, ErrorClass, JobId, Payment};
 use serde_json::Value;
@@ -36,7 +37,7 @@ enum Act {
     FailPermanent,
     Expire,
     DispatchAgain,
-    Rearm,
+    Remember,
 }
 
 const ACTS: [Act; 15] = [
@@ -54,7 +55,7 @@ const ACTS: [Act; 15] = [
     Act::FailPermanent,
     Act::Expire,
     Act::DispatchAgain,
-    Act::Rearm,
+    Act::Remember,
 ];
 
 struct Pair {
@@ -219,12 +220,13 @@ async fn act(world: &World, store: &Store, act: Act, attempt: &OpenedAttempt) {
                 .await
                 .unwrap();
         }
-        Act::Rearm => drop(
-            store
-                .rearm_timers(&[attempt.job_id], at(400))
-                .await
-                .unwrap(),
-        ),
+        Act::Remember => {
+            let sent = Waiting {
+                job_id: attempt.job_id,
+                due: at(400),
+            };
+            store.remember_timers(&[sent]).await.unwrap();
+        }
     }
 }
 

@@ -469,22 +469,37 @@ async fn two_dispatchers_never_open_one_job_twice() {
 async fn a_timer_is_sent_anew_only_when_none_is_under_way() {
     let world = World::new().await;
     let attempt = world.opened().await;
-    let rearm = async |now| {
-        world
+    let without = async |now| {
+        let jobs = world
             .store
-            .rearm_timers(&[attempt.job_id], now)
+            .jobs_without_timer(&[attempt.job_id], now)
             .await
-            .unwrap()
+            .unwrap();
+        jobs.first().map(|waiting| waiting.due)
     };
-    assert!(rearm(at(100)).await.is_empty());
+    assert_eq!(
+        without(at(50)).await,
+        None,
+        "whoever opened it is about to send one"
+    );
+    assert_eq!(without(at(70)).await, Some(at(301)), "it has died");
     world
-        .accepted(&world.report(&attempt, 1, ReportSaid::Progress), at(100))
+        .accepted(&world.report(&attempt, 1, ReportSaid::Progress), at(80))
         .await;
+    assert_eq!(without(at(81)).await, Some(at(260)));
+    let sent = crate::Waiting {
+        job_id: attempt.job_id,
+        due: at(260),
+    };
+    world.store.remember_timers(&[sent]).await.unwrap();
+    assert_eq!(without(at(82)).await, None);
     world
         .accepted(&world.report(&attempt, 2, ReportSaid::Progress), at(160))
         .await;
-    assert!(rearm(at(281)).await.is_empty());
-    let again = rearm(at(282)).await;
-    assert_eq!(again.first().map(|waiting| waiting.due), Some(at(340)));
-    assert!(rearm(at(283)).await.is_empty());
+    assert_eq!(without(at(261)).await, None);
+    assert_eq!(
+        without(at(262)).await,
+        Some(at(340)),
+        "it came, and came early"
+    );
 }

@@ -1,0 +1,177 @@
+//! One report: verified, applied in one statement, answered; dispatch is nudged for what follows.
+//! It must not know how a signature is made or what a report changes.
+
+use crate::record::record;
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
+use contract::{
+    REPORT_BYTES_MAX, Rejection, Reply, Report, SIGNATURE_HEADER, Said, Spec, Verifier,
+};
+use domain::{JobId, TIMER_SLACK, Timestamp};
+use host::{ApiError, Clock, Entropy, Nudge, Nudges, read_body};
+use std::{sync::Arc, time::Duration};
+use store::{AcceptedReport, ReportOutcome, Store, StoreError, Waiting};
+
+/// What the callback needs.
+#[derive(Debug)]
+pub struct Deps {
+    /// The database.
+    pub store: Store,
+    /// The queue.
+    pub nudges: Nudges,
+    /// The time.
+    pub clock: Clock,
+    /// New ids and jitter.
+    pub entropy: Entropy,
+    /// The secrets that reports are signed with.
+    pub verifier: Verifier,
+}
+
+/// The callback's one path.
+pub fn routes(deps: Arc<Deps>) -> Router {
+    host::router(
+        Router::new()
+            .route("/callback", post(receive))
+            .with_state(deps),
+    )
+}
+
+async fn receive(
+    State(deps): State<Arc<Deps>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Reply>, ApiError> {
+    let body = read_body(body, REPORT_BYTES_MAX).await?;
+    let now = deps.clock.now();
+    let signature = headers
+        .get(SIGNATURE_HEADER)
+        .and_then(|value| value.to_str().ok());
+    let opened = deps.verifier.open(signature, &body, now.unix_seconds());
+    let report = opened.map_err(|rejection| rejected(&rejection))?;
+    deps.apply(&report, now).await.map(Json)
+}
+
+fn rejected(rejection: &Rejection) -> ApiError {
+    tracing::warn!(why = %rejection, "report refused");
+    let message = rejection.to_string();
+    match rejection {
+        Rejection::TooLarge => ApiError::too_large(REPORT_BYTES_MAX),
+        Rejection::Signature => ApiError::new(StatusCode::UNAUTHORIZED, "bad_signature", message),
+        Rejection::Stale => ApiError::new(StatusCode::UNAUTHORIZED, "stale", message),
+        Rejection::Malformed(_) => ApiError::malformed(message),
+    }
+}
+
+impl Deps {
+    async fn apply(&self, report: &Report, now: Timestamp) -> Result<Reply, ApiError> {
+        let claims = report.said == Said::Provisioning && report.step.is_none();
+        let fresh = JobId(self.entropy.uuid_v7(now));
+        let record = record(report, || self.entropy.unit(), fresh)
+            .map_err(|error| ApiError::malformed(format!("job_id is {error}")))?;
+        let outcome = self.store.apply_report(&record, now).await;
+        let (job_id, fence) = (record.job_id, record.fence);
+        let step = record.step.as_deref();
+        match outcome.map_err(|error| unavailable(job_id, &error))? {
+            ReportOutcome::Accepted(accepted) => {
+                let go_on = accepted.go_on;
+                tracing::info!(%job_id, %fence, step, go_on, "report applied");
+                if claims {
+                    self.watch(job_id, &accepted, now).await?;
+                }
+                self.tell(&accepted, now).await;
+                Ok(reply(&accepted, claims))
+            }
+            ReportOutcome::Repeat => {
+                tracing::info!(%job_id, %fence, step, "report of an attempt that has succeeded");
+                Ok(Reply::default())
+            }
+            ReportOutcome::Fenced => {
+                tracing::warn!(%job_id, %fence, "report of an attempt that is over, or another's");
+                Err(ApiError::conflict(
+                    "fenced",
+                    "this attempt is over, or another run holds it",
+                ))
+            }
+            ReportOutcome::ConflictingIds => {
+                tracing::error!(%job_id, %fence, "the report tells other ids than one before");
+                let message = "the report tells another id than this attempt told before";
+                Err(ApiError::conflict("conflicting_ids", message))
+            }
+            ReportOutcome::UnknownJob => Err(ApiError::not_found("there is no such job")),
+        }
+    }
+
+    /// Sends the timer of the lease that a claim began; from then on each timer that comes early
+    /// is sent on. Without it nobody might notice that the runner is lost, so the claim counts
+    /// as failed: its repeat gets the same reply.
+    async fn watch(
+        &self,
+        job: JobId,
+        accepted: &AcceptedReport,
+        now: Timestamp,
+    ) -> Result<(), ApiError> {
+        let Some(due) = accepted.due else {
+            return Ok(());
+        };
+        let sent = self
+            .nudges
+            .send(&Nudge::job(job, due), wait(due, now))
+            .await;
+        sent.map_err(|error| {
+            tracing::error!(job_id = %job, %error, "claimed, but its timer could not be sent");
+            ApiError::unavailable("the queue is not available")
+        })
+    }
+
+    /// Nudges dispatch. A report is not refused when that fails: it is applied, its repeat would
+    /// change nothing, and every other statement notices what is overdue.
+    async fn tell(&self, accepted: &AcceptedReport, now: Timestamp) {
+        let Some(Waiting { job_id, due }) = accepted.next else {
+            self.nudges.remind(accepted.any_due, now).await;
+            return;
+        };
+        let sent = self
+            .nudges
+            .send(&Nudge::job(job_id, due), wait(due, now))
+            .await;
+        if let Err(error) = sent {
+            tracing::error!(%job_id, %error, "a job is queued, and dispatch could not be told");
+        }
+    }
+}
+
+/// Timers come a little late, so that what they watch is surely due.
+fn wait(due: Timestamp, now: Timestamp) -> Duration {
+    if due <= now {
+        Duration::ZERO
+    } else {
+        due.plus(TIMER_SLACK).since(now)
+    }
+}
+
+fn reply(accepted: &AcceptedReport, claims: bool) -> Reply {
+    let spec = || Spec {
+        agent_name: accepted.name.clone(),
+        region: accepted.region.clone(),
+        ..Spec::default()
+    };
+    Reply {
+        go_on: accepted.go_on,
+        spec: claims.then(spec),
+        ..Reply::default()
+    }
+}
+
+fn unavailable(job_id: JobId, error: &StoreError) -> ApiError {
+    tracing::error!(%job_id, %error, "the report could not be applied");
+    if error.is_unavailable() {
+        ApiError::unavailable("the database is not available")
+    } else {
+        ApiError::internal("the report could not be applied")
+    }
+}

@@ -1,0 +1,35 @@
+//! Composes the callback and runs it behind Lambda.
+
+use callback::{
+    handler::{Deps, routes},
+    settings::Settings,
+};
+use host::{Clock, Entropy, Nudges, Reader, StartError};
+use std::{process::ExitCode, sync::Arc};
+use store::{ConnectConfig, Store};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    host::main(run).await
+}
+
+async fn run(reader: Reader) -> Result<(), StartError> {
+    let Settings {
+        database,
+        queue,
+        verifier,
+    } = Settings::read(reader)?;
+    let config = ConnectConfig {
+        url: database.url,
+        ca_pem: database.ca_pem,
+    };
+    let store = Store::new(&config).map_err(StartError::other)?;
+    let deps = Deps {
+        store,
+        nudges: Nudges::new(queue),
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+        verifier,
+    };
+    host::serve(routes(Arc::new(deps))).await
+}

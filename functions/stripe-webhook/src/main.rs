@@ -1,0 +1,37 @@
+//! Composes the webhook and runs it behind Lambda.
+
+use host::{Clock, Entropy, Nudges, Reader, StartError};
+use std::{process::ExitCode, sync::Arc};
+use store::{ConnectConfig, Store};
+use stripe_webhook::{
+    handler::{Deps, routes},
+    settings::Settings,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    host::main(run).await
+}
+
+async fn run(reader: Reader) -> Result<(), StartError> {
+    let Settings {
+        database,
+        queue,
+        verifier,
+        livemode,
+    } = Settings::read(reader)?;
+    let config = ConnectConfig {
+        url: database.url,
+        ca_pem: database.ca_pem,
+    };
+    let store = Store::new(&config).map_err(StartError::other)?;
+    let deps = Deps {
+        store,
+        nudges: Nudges::new(queue),
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+        verifier,
+        livemode,
+    };
+    host::serve(routes(Arc::new(deps))).await
+}
