@@ -1,0 +1,199 @@
+//! Finds a run again when GitHub's answer was lost, says how it stands, and stops it.
+//! It must not know what becomes of the attempt.
+
+use super::{CALL_MAX, GitHub, WORKFLOW, headers};
+use domain::{Sight, Timestamp};
+use outbound::{Answer, Request};
+use serde::Deserialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// GitHub gives at most 100 runs per page and at most 1000 for a filtered list.
+const PER_PAGE: usize = 100;
+const PAGES_MAX: u32 = 10;
+
+/// Runs are searched from this many seconds before the attempt was opened: clocks differ.
+const SEARCH_SLACK_SECONDS: i64 = 120;
+
+/// What GitHub shows of an attempt's runs. A doubled dispatch has two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// How they stand together.
+    pub sight: Sight,
+    /// Those that are not over.
+    pub alive: Vec<u64>,
+}
+
+impl Seen {
+    const fn only(sight: Sight) -> Self {
+        Self {
+            sight,
+            alive: Vec::new(),
+        }
+    }
+
+    fn of(runs: &[Run]) -> Self {
+        let alive: Vec<u64> = runs
+            .iter()
+            .filter(|run| !run.is_over())
+            .map(|run| run.id)
+            .collect();
+        let sight = match (runs.is_empty(), alive.is_empty()) {
+            (true, _) => Sight::None,
+            (false, true) => Sight::Over,
+            (false, false) => Sight::Alive,
+        };
+        Self { sight, alive }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Run {
+    id: u64,
+    #[serde(default)]
+    display_title: String,
+    #[serde(default)]
+    status: Option<String>,
+}
+
+impl Run {
+    /// Every other status, known or new, counts as alive.
+    fn is_over(&self) -> bool {
+        self.status.as_deref() == Some("completed")
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    workflow_runs: Vec<Run>,
+}
+
+impl GitHub {
+    /// Looks a run up by its id. A run that is not there may be one the token cannot see.
+    pub async fn look_at(&self, run_id: u64, now: Timestamp) -> Seen {
+        let Some(answer) = self.get(&format!("actions/runs/{run_id}"), &[], now).await else {
+            return Seen::only(Sight::Unknown);
+        };
+        match (answer.status(), answer.json::<Run>()) {
+            (200, Ok(run)) => Seen::of(&[run]),
+            (404, _) => Seen::only(Sight::None),
+            _ => Seen::only(Sight::Unknown),
+        }
+    }
+
+    /// Looks for runs named `run_name` that were started since `opened_at`.
+    pub async fn look_for(&self, run_name: &str, opened_at: Timestamp, now: Timestamp) -> Seen {
+        let path = format!("actions/workflows/{WORKFLOW}/runs");
+        let since = format!(
+            ">={}",
+            rfc3339(opened_at.unix_seconds() - SEARCH_SLACK_SECONDS)
+        );
+        let mut found = Vec::new();
+        for page in 1..=PAGES_MAX {
+            let query = [
+                ("event", "workflow_dispatch"),
+                ("created", since.as_str()),
+                ("per_page", &PER_PAGE.to_string()),
+                ("page", &page.to_string()),
+            ];
+            let answer = self
+                .get(&path, &query, now)
+                .await
+                .filter(Answer::is_success);
+            let Some(runs) = answer.and_then(|answer| answer.json::<Page>().ok()) else {
+                return Seen::only(Sight::Unknown);
+            };
+            let last = runs.workflow_runs.len() < PER_PAGE;
+            found.extend(
+                runs.workflow_runs
+                    .into_iter()
+                    .filter(|run| run.display_title == run_name),
+            );
+            if last || !found.is_empty() {
+                return Seen::of(&found);
+            }
+        }
+        Seen::only(Sight::Unknown)
+    }
+
+    /// Asks GitHub to stop a run. That it is over already (409), or gone, is fine; that it could
+    /// not be asked is only logged, since the attempt's fence stops the run as well.
+    pub async fn cancel(&self, run_id: u64, now: Timestamp) {
+        let (Ok(settings), Ok(token)) = (&self.settings, self.token(now).await) else {
+            return;
+        };
+        let url = format!(
+            "{}/repos/{}/actions/runs/{run_id}/cancel",
+            settings.api_url, settings.repository
+        );
+        let call = headers(Request::post(&url))
+            .bearer(&token)
+            .deadline(CALL_MAX);
+        match self.http.send(call).await {
+            Ok(answer) => tracing::info!(run_id, status = answer.status(), "asked to stop the run"),
+            Err(error) => tracing::warn!(run_id, %error, "the run could not be asked to stop"),
+        }
+    }
+
+    /// A GET below the repository; `None` when no answer came.
+    async fn get(&self, path: &str, query: &[(&str, &str)], now: Timestamp) -> Option<Answer> {
+        let settings = self.settings.as_ref().ok()?;
+        let token = self.token(now).await.ok()?;
+        let url = format!("{}/repos/{}/{path}", settings.api_url, settings.repository);
+        let call = headers(Request::get(&url))
+            .bearer(&token)
+            .deadline(CALL_MAX);
+        let call = query
+            .iter()
+            .fold(call, |call, (name, value)| call.query(name, value));
+        match self.http.send(call).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                tracing::warn!(%error, "GitHub could not be asked about runs");
+                None
+            }
+        }
+    }
+}
+
+fn rfc3339(unix_seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(unix_seconds)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(id: u64, status: Option<&str>) -> Run {
+        Run {
+            id,
+            display_title: String::new(),
+            status: status.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn one_living_run_is_enough_to_wait() {
+        for (runs, sight, alive) in [
+            (vec![], Sight::None, vec![]),
+            (vec![run(1, Some("completed"))], Sight::Over, vec![]),
+            (vec![run(1, Some("queued"))], Sight::Alive, vec![1]),
+            (vec![run(1, Some("a_new_word"))], Sight::Alive, vec![1]),
+            (vec![run(1, None)], Sight::Alive, vec![1]),
+            (
+                vec![run(1, Some("completed")), run(2, Some("in_progress"))],
+                Sight::Alive,
+                vec![2],
+            ),
+        ] {
+            assert_eq!(Seen::of(&runs), Seen { sight, alive });
+        }
+    }
+
+    #[test]
+    fn times_are_as_github_reads_them() {
+        assert_eq!(rfc3339(1_800_000_000), "2027-01-15T08:00:00Z");
+    }
+}

@@ -1,0 +1,141 @@
+//! A batch of nudges: look at the table once, do what is due, answer which nudges must come again.
+//! It must not know how a run is started or what an attempt's states mean.
+
+use crate::github::GitHub;
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use domain::{JobId, TIMER_SLACK, Timestamp};
+use host::{Clock, Entropy, Nudge, NudgeError, Nudges};
+use std::{collections::BTreeSet, fmt, time::Duration};
+use store::{OpenedAttempt, Store, StoreError};
+
+/// Most attempts opened by one invocation: with [`CALLS_AT_ONCE`] and 10 s a call, they take at
+/// most 20 s of Lambda's 30.
+const BATCH: i64 = 8;
+
+/// Most overdue attempts looked at by one invocation: each may take two calls.
+const OVERDUE_BATCH: i64 = 4;
+
+/// When starting runs took longer than this, what is overdue is left to another invocation.
+const SLOW: Duration = Duration::from_secs(8);
+
+/// Calls to GitHub at the same time (GitHub: at most 100, and writes count five times).
+pub(crate) const CALLS_AT_ONCE: usize = 4;
+
+/// A nudge that could not be handled comes again after this long.
+const AGAIN_AFTER: Duration = Duration::from_mins(1);
+
+/// What dispatch needs.
+#[derive(Debug)]
+pub struct Deps {
+    /// The database.
+    pub store: Store,
+    /// The queue.
+    pub nudges: Nudges,
+    /// GitHub.
+    pub github: GitHub,
+    /// The time.
+    pub clock: Clock,
+    /// New ids and jitter.
+    pub entropy: Entropy,
+}
+
+/// Why a batch was not handled.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Nudge(#[from] NudgeError),
+}
+
+impl Deps {
+    /// Handles a batch. Nudges are only hints, so the table is looked at once for all of them.
+    pub async fn handle(&self, event: SqsEvent) -> SqsBatchResponse {
+        let nudges: Vec<Nudge> = event
+            .records
+            .iter()
+            .map(|message| Nudge::read(message.body.as_deref().unwrap_or_default()))
+            .collect();
+        let mut response = SqsBatchResponse::default();
+        if let Err(trouble) = self.look(&nudges).await {
+            tracing::error!(nudges = nudges.len(), %trouble, "nudges could not be handled");
+            for (message, nudge) in event.records.iter().zip(&nudges) {
+                // Sent anew rather than failed: a message that fails often enough is put aside
+                // for good, and a database may be away for longer than that.
+                if let Err(error) = self.nudges.send(nudge, AGAIN_AFTER).await {
+                    tracing::error!(%error, "the nudge is given back to the queue");
+                    response.add_failure(message.message_id.clone().unwrap_or_default());
+                }
+            }
+        }
+        response
+    }
+
+    /// Does what is due, then keeps the timers of nudged jobs that are not.
+    async fn look(&self, nudges: &[Nudge]) -> Result<(), Trouble> {
+        let began = self.clock.now();
+        let opened = self.start_due(BATCH).await?;
+        let slow = self.clock.now().since(began) > SLOW;
+        let overdue = if slow {
+            0
+        } else {
+            self.look_after_overdue(OVERDUE_BATCH).await?
+        };
+        self.keep_timers(nudges, &opened).await?;
+        if slow || is_full(opened.len(), BATCH) || is_full(overdue, OVERDUE_BATCH) {
+            self.nudges.send(&Nudge::EMPTY, Duration::ZERO).await?;
+        }
+        Ok(())
+    }
+
+    /// A nudge that came early, or whose job was put off meanwhile, is sent on.
+    async fn keep_timers(&self, nudges: &[Nudge], opened: &[OpenedAttempt]) -> Result<(), Trouble> {
+        let mut jobs: BTreeSet<JobId> = nudges.iter().filter_map(|nudge| nudge.job).collect();
+        for attempt in opened {
+            jobs.remove(&attempt.job_id);
+        }
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let jobs: Vec<JobId> = jobs.into_iter().collect();
+        let now = self.clock.now();
+        let waiting = self.store.jobs_without_timer(&jobs, now).await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        for job in &waiting {
+            self.arm(job.job_id, job.due, now).await?;
+        }
+        Ok(self.store.remember_timers(&waiting).await?)
+    }
+
+    /// Sends a nudge that arrives when `due` is surely past.
+    pub(crate) async fn arm(
+        &self,
+        job: JobId,
+        due: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), NudgeError> {
+        let delay = if due <= now {
+            Duration::ZERO
+        } else {
+            due.plus(TIMER_SLACK).since(now)
+        };
+        self.nudges.send(&Nudge::job(job, due), delay).await
+    }
+
+    pub(crate) fn fresh_job(&self, now: Timestamp) -> JobId {
+        JobId(self.entropy.uuid_v7(now))
+    }
+}
+
+fn is_full(batch: usize, limit: i64) -> bool {
+    i64::try_from(batch).is_ok_and(|batch| batch >= limit)
+}
+
+/// A log line for something that is repaired by itself later.
+pub(crate) fn put_up_with<T, E: fmt::Display>(result: Result<T, E>, what: &str) -> Option<T> {
+    result
+        .inspect_err(|error| tracing::error!(%error, "{what}"))
+        .ok()
+}
