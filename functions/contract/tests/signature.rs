@@ -120,9 +120,12 @@ proptest! {
     }
 
     #[test]
-    fn garbage_never_panics(signature in ".{0,80}", body in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn garbage_never_panics(
+        signature in ".{0,80}", body in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
         prop_assert!(verifier().open(Some(&signature), &body, 0).is_err());
         let signed = sign(SECRET, &body);
-        prop_assert!(!matches!(verifier().open(Some(&signed), &body, 0), Err(Rejection::Signature)));
+        let opened = verifier().open(Some(&signed), &body, 0);
+        prop_assert!(!matches!(opened, Err(Rejection::Signature)));
     }
 }

@@ -89,8 +89,8 @@ mod tests {
         fn an_attempt_is_dispatched_again_at_most_once(
             state in 0..3_usize, sight in 0..4_usize, seconds in 0..900_u64,
         ) {
-            let decision =
-                inspect(AttemptState::ALL[state], Duration::from_secs(seconds), SIGHTS[sight], true);
+            let open_for = Duration::from_secs(seconds);
+            let decision = inspect(AttemptState::ALL[state], open_for, SIGHTS[sight], true);
             prop_assert_ne!(decision, Overdue::DispatchAgain);
         }
     }

@@ -84,7 +84,7 @@ macro_rules! text_id {
                 if fits && text.bytes().all(|byte| byte.is_ascii_graphic()) {
                     Ok(Self(text.to_owned()))
                 } else {
-                    Err(IdError { kind: $kind, why: "1 to 255 visible ASCII characters are needed" })
+                    Err(IdError { kind: $kind, why: "1 to 255 visible ASCII characters needed" })
                 }
             }
         }

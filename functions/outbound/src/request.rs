@@ -22,6 +22,7 @@ pub struct Request {
     pub(crate) deadline: Duration,
     pub(crate) try_max: Option<Duration>,
     pub(crate) repeat: Repeat,
+    pub(crate) keeps_429: bool,
 }
 
 impl fmt::Debug for Request {
@@ -56,6 +57,7 @@ impl Request {
             deadline: DEADLINE_MAX,
             try_max: None,
             repeat,
+            keeps_429: false,
         }
     }
 
@@ -139,6 +141,13 @@ impl Request {
     #[must_use]
     pub const fn repeat(mut self, repeat: Repeat) -> Self {
         self.repeat = repeat;
+        self
+    }
+
+    /// Has 429 given back at once instead of repeated: for callers that pace themselves.
+    #[must_use]
+    pub const fn keep_429(mut self) -> Self {
+        self.keeps_429 = true;
         self
     }
 

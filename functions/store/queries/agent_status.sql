@@ -12,7 +12,8 @@ SELECT
     instance.server_id, instance.server_ip, instance.tailscale_ip, instance.server_name,
     instance.created_at AS instance_created_at,
     (SELECT coalesce(jsonb_agg(jsonb_build_object('machine', machine, 'new', new,
-                'fence', fence, 'at', (extract(epoch FROM at) * 1000000)::bigint) ORDER BY id), '[]')
+                'fence', fence, 'at', (extract(epoch FROM at) * 1000000)::bigint) ORDER BY id),
+            '[]')
      FROM timeline WHERE agent_id = agent.agent_id AND machine IN ('agent', 'step')) AS passed,
     EXISTS (SELECT FROM jobs WHERE state IN ('queued', 'dispatched', 'running')
             AND due_at < $2::timestamptz - interval '5 seconds') AS any_due

@@ -151,7 +151,8 @@ impl Store {
         }
     }
 
-    /// Runs a statement that judges an attempt; once more when the attempt was opened while it waited.
+    /// Runs a statement that judges an attempt; once more when the attempt was opened while it
+    /// waited.
     pub(crate) async fn query_seeing(
         &self,
         from: &statement::Statement,

@@ -1,0 +1,145 @@
+//! Which type at which location, from what can be bought now: a pure list of candidates, best
+//! first. It must not know what was tried.
+
+use crate::hetzner::ServerType;
+
+/// The smallest machine that is taken where the wished type is not sold.
+const CORES_MIN: u32 = 2;
+/// Its memory.
+const MEMORY_GB_MIN: f64 = 4.0;
+/// At most this many types are tried at one location.
+const TYPES_PER_LOCATION_MAX: usize = 3;
+
+/// A type and a location that sells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) server_type: String,
+    pub(crate) location: String,
+}
+
+/// For each location in turn: the wished type where it is sold, then the cheapest shared x86
+/// types that are big enough.
+pub(crate) fn candidates(types: &[ServerType], wished: &str, zone: &[String]) -> Vec<Candidate> {
+    zone.iter()
+        .flat_map(|location| at(types, wished, location))
+        .collect()
+}
+
+fn at(types: &[ServerType], wished: &str, location: &str) -> Vec<Candidate> {
+    let mut sold: Vec<(bool, f64, &str)> = types
+        .iter()
+        .filter_map(|kind| {
+            let place = kind.locations.iter().find(|place| place.name == location)?;
+            let big_enough = kind.cores >= CORES_MIN && kind.memory_gb >= MEMORY_GB_MIN;
+            let is_wished = kind.name == wished;
+            let taken = is_wished || (kind.shared_x86 && big_enough && place.leaves.is_none());
+            (place.available && taken).then_some((
+                !is_wished,
+                place.price_monthly,
+                kind.name.as_str(),
+            ))
+        })
+        .collect();
+    sold.sort_by(|one, other| {
+        one.0
+            .cmp(&other.0)
+            .then(one.1.total_cmp(&other.1))
+            .then(one.2.cmp(other.2))
+    });
+    sold.into_iter()
+        .take(TYPES_PER_LOCATION_MAX)
+        .map(|(_, _, name)| Candidate {
+            server_type: name.to_owned(),
+            location: location.to_owned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hetzner::Location;
+    use proptest::prelude::*;
+
+    fn kind(name: &str, cores: u32, memory_gb: f64, price: f64, places: &[&str]) -> ServerType {
+        let location = |place: &&str| Location {
+            name: (*place).to_owned(),
+            available: true,
+            leaves: None,
+            price_monthly: price,
+        };
+        ServerType {
+            name: name.to_owned(),
+            cores,
+            memory_gb,
+            shared_x86: !name.starts_with("ca") && !name.starts_with("cc"),
+            locations: places.iter().map(location).collect(),
+        }
+    }
+
+    fn list() -> Vec<ServerType> {
+        vec![
+            kind("cpx11", 2, 2.0, 4.99, &["ash"]),
+            kind("cpx21", 3, 4.0, 8.99, &["ash"]),
+            kind("cx23", 2, 4.0, 3.49, &["fsn1", "nbg1"]),
+            kind("cx33", 4, 8.0, 5.49, &["fsn1", "nbg1"]),
+            kind("cax11", 2, 4.0, 3.0, &["fsn1", "nbg1"]),
+            kind("ccx13", 2, 8.0, 1.0, &["fsn1", "nbg1"]),
+        ]
+    }
+
+    fn names(types: &[ServerType], wished: &str, zone: &[&str]) -> Vec<String> {
+        let zone: Vec<String> = zone.iter().map(|name| (*name).to_owned()).collect();
+        let found = candidates(types, wished, &zone);
+        found
+            .iter()
+            .map(|one| format!("{}@{}", one.server_type, one.location))
+            .collect()
+    }
+
+    #[test]
+    fn the_wish_comes_first_where_it_is_sold() {
+        assert_eq!(
+            names(&list(), "cpx11", &["ash"]),
+            ["cpx11@ash", "cpx21@ash"]
+        );
+        assert_eq!(
+            names(&list(), "cpx11", &["fsn1", "nbg1"]),
+            ["cx23@fsn1", "cx33@fsn1", "cx23@nbg1", "cx33@nbg1"]
+        );
+        assert_eq!(
+            names(&list(), "cax11", &["fsn1"]),
+            ["cax11@fsn1", "cx23@fsn1", "cx33@fsn1"]
+        );
+    }
+
+    #[test]
+    fn what_is_out_of_stock_or_leaves_is_passed_over() {
+        let mut types = list();
+        types[2].locations[0].available = false;
+        types[3].locations[0].leaves = Some("2027-01-01T00:00:00Z".to_owned());
+        assert_eq!(names(&types, "cpx11", &["fsn1"]), Vec::<String>::new());
+        assert_eq!(
+            names(&types, "cx33", &["fsn1"]),
+            ["cx33@fsn1"],
+            "a wish may leave soon"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_candidate_can_be_bought(stock in proptest::collection::vec(any::<bool>(), 10)) {
+            let mut types = list();
+            let places = types.iter_mut().flat_map(|kind| kind.locations.iter_mut());
+            for (place, available) in places.zip(stock) {
+                place.available = available;
+            }
+            let zone = ["fsn1".to_owned(), "nbg1".to_owned()];
+            for one in candidates(&types, "cpx11", &zone) {
+                let kind = types.iter().find(|kind| kind.name == one.server_type).unwrap();
+                let place = kind.locations.iter().find(|place| place.name == one.location);
+                prop_assert!(place.unwrap().available);
+            }
+        }
+    }
+}

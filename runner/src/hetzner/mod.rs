@@ -1,0 +1,315 @@
+//! Hetzner Cloud: typed calls for exactly what the runner does.
+//! It must not know agents, attempts or when a call is allowed.
+
+mod budget;
+mod error;
+mod wire;
+
+pub(crate) use error::{Error, Kind};
+
+use budget::Budget;
+use outbound::{Answer, Client, Request};
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::{collections::BTreeMap, time::Duration};
+
+/// Hetzner: pages hold up to 50 rows.
+const PAGE_ROWS: &str = "50";
+/// So often a read is refused for want of room before the attempt fails.
+const REFUSALS_MAX: u32 = 8;
+/// No project of ours has more pages.
+const PAGES_MAX: u32 = 40;
+
+/// A server as far as we care.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    /// Hetzner's word; the list is open.
+    pub(crate) status: String,
+    pub(crate) created: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) ipv4: Option<String>,
+    pub(crate) ipv6: Option<String>,
+}
+
+/// Something Hetzner is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Action {
+    pub(crate) id: u64,
+    pub(crate) command: String,
+    pub(crate) state: ActionState,
+    /// Percent; may jump or stay at 0.
+    pub(crate) progress: u64,
+}
+
+/// How far an action is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ActionState {
+    Running,
+    Success,
+    Failed(String),
+}
+
+/// What can be bought.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ServerType {
+    pub(crate) name: String,
+    pub(crate) cores: u32,
+    pub(crate) memory_gb: f64,
+    pub(crate) shared_x86: bool,
+    pub(crate) locations: Vec<Location>,
+}
+
+/// One location of a server type.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Location {
+    pub(crate) name: String,
+    pub(crate) available: bool,
+    /// RFC 3339, when it will not be sold any more.
+    pub(crate) leaves: Option<String>,
+    /// Net, in the account's currency; infinite when unknown.
+    pub(crate) price_monthly: f64,
+}
+
+/// A firewall.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Firewall {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+}
+
+/// A server to be made. An SSH key is always given, so no root password comes to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewServer<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) server_type: &'a str,
+    pub(crate) location: &'a str,
+    pub(crate) image: &'a str,
+    pub(crate) ssh_key: u64,
+    pub(crate) firewall: u64,
+    pub(crate) user_data: &'a str,
+    pub(crate) labels: &'a BTreeMap<&'static str, String>,
+}
+
+/// What a create brought: the server and every action to wait for.
+#[derive(Debug, Clone)]
+pub(crate) struct Created {
+    pub(crate) server: Server,
+    pub(crate) actions: Vec<u64>,
+}
+
+/// The client for one project.
+#[derive(Debug, Clone)]
+pub(crate) struct Hetzner {
+    client: Client,
+    url: String,
+    token: SecretString,
+    budget: Budget,
+}
+
+impl Hetzner {
+    pub(crate) fn new(client: Client, url: &str, token: &SecretString) -> Self {
+        let budget = Budget::new(client.dice().clone());
+        Self {
+            client,
+            url: url.to_owned(),
+            token: token.clone(),
+            budget,
+        }
+    }
+
+    /// Every server that `selector` chooses.
+    pub(crate) async fn servers(&self, selector: &str) -> Result<Vec<Server>, Error> {
+        let first = self.get("/servers").query("label_selector", selector);
+        let rows = self.pages::<wire::Servers>(&first).await?;
+        Ok(rows
+            .into_iter()
+            .flat_map(|page| page.servers)
+            .map(Server::from)
+            .collect())
+    }
+
+    /// The server of this name, if any.
+    pub(crate) async fn server_named(&self, name: &str) -> Result<Option<Server>, Error> {
+        let page: wire::Servers = self
+            .read_patiently(self.get("/servers").query("name", name))
+            .await?;
+        Ok(page
+            .servers
+            .into_iter()
+            .map(Server::from)
+            .find(|server| server.name == name))
+    }
+
+    /// The server of this id, if it exists.
+    pub(crate) async fn server(&self, id: u64) -> Result<Option<Server>, Error> {
+        let found = self
+            .read_patiently(self.get(&format!("/servers/{id}")))
+            .await;
+        Ok(existing(found)?.map(|body: wire::OneServer| body.server.into()))
+    }
+
+    /// Makes a server. Not idempotent: an error of kind [`Kind::Doubt`] says it may exist.
+    pub(crate) async fn create_server(&self, new: &NewServer<'_>) -> Result<Created, Error> {
+        let request = self.post("/servers").json(&wire::CreateBody::from(new));
+        let body: wire::Created = self.read(request).await?;
+        let actions = std::iter::once(body.action).chain(body.next_actions);
+        Ok(Created {
+            server: body.server.into(),
+            actions: actions.map(|action| Action::from(action).id).collect(),
+        })
+    }
+
+    /// Begins to delete a server. `None`: it does not exist.
+    pub(crate) async fn delete_server(
+        &self,
+        id: u64,
+        deadline: Duration,
+    ) -> Result<Option<Action>, Error> {
+        let request = Request::delete(&format!("{}/servers/{id}", self.url))
+            .bearer(&self.token)
+            .deadline(deadline);
+        let found = existing(self.read::<wire::OneAction>(request).await)?;
+        Ok(found.and_then(|body| body.action).map(Action::from))
+    }
+
+    /// Powers a server: `poweron`, `poweroff` or `shutdown`.
+    pub(crate) async fn power(&self, id: u64, command: &str) -> Result<Option<Action>, Error> {
+        let request = self
+            .post(&format!("/servers/{id}/actions/{command}"))
+            .json(&json!({}));
+        let body: wire::OneAction = self.read(request).await?;
+        Ok(body.action.map(Action::from))
+    }
+
+    /// The actions of these ids (at most 25); one that is not in the answer has vanished.
+    pub(crate) async fn actions(&self, ids: &[u64]) -> Result<Vec<Action>, Error> {
+        let mut request = self.get("/actions");
+        for id in ids {
+            request = request.query("id", &id.to_string());
+        }
+        let body: wire::Actions = self.read_patiently(request).await?;
+        Ok(body.actions.into_iter().map(Action::from).collect())
+    }
+
+    /// Everything on the price list.
+    pub(crate) async fn server_types(&self) -> Result<Vec<ServerType>, Error> {
+        let rows = self
+            .pages::<wire::ServerTypes>(&self.get("/server_types"))
+            .await?;
+        Ok(rows
+            .into_iter()
+            .flat_map(|page| page.server_types)
+            .map(ServerType::from)
+            .collect())
+    }
+
+    /// The firewall of this name, if any.
+    pub(crate) async fn firewall_named(&self, name: &str) -> Result<Option<Firewall>, Error> {
+        let page: wire::Firewalls = self
+            .read_patiently(self.get("/firewalls").query("name", name))
+            .await?;
+        Ok(page
+            .firewalls
+            .into_iter()
+            .map(Firewall::from)
+            .find(|found| found.name == name))
+    }
+
+    /// Makes a firewall that lets in nothing but one UDP port.
+    pub(crate) async fn create_firewall(
+        &self,
+        name: &str,
+        labels: &BTreeMap<&'static str, String>,
+        udp_port: u16,
+    ) -> Result<Firewall, Error> {
+        let request = self.post("/firewalls").json(&json!({
+            "name": name,
+            "labels": labels,
+            "rules": [{
+                "direction": "in",
+                "protocol": "udp",
+                "port": udp_port.to_string(),
+                "source_ips": ["0.0.0.0/0", "::/0"],
+                "description": "direct connections of the tailnet",
+            }],
+        }));
+        let body: wire::OneFirewall = self.read(request).await?;
+        Ok(body.firewall.into())
+    }
+
+    /// Waits until the rate budget has room for a create; deletes never wait.
+    pub(crate) async fn wait_to_create(&self) {
+        self.budget.wait_to_create().await;
+    }
+
+    fn get(&self, path: &str) -> Request {
+        Request::get(&format!("{}{path}", self.url))
+            .bearer(&self.token)
+            .keep_429()
+    }
+
+    fn post(&self, path: &str) -> Request {
+        Request::post(&format!("{}{path}", self.url))
+            .bearer(&self.token)
+            .keep_429()
+    }
+
+    async fn read<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+        let answer = self.send(request).await?;
+        answer
+            .json()
+            .map_err(|complaint| Error::unreadable(&complaint))
+    }
+
+    async fn send(&self, request: Request) -> Result<Answer, Error> {
+        let answer = self.client.send(request).await?;
+        self.budget
+            .learn(answer.status(), answer.header("ratelimit-remaining"));
+        if answer.is_success() {
+            Ok(answer)
+        } else {
+            Err(Error::of_answer(&answer))
+        }
+    }
+
+    /// A read: it waits for room in the budget, and a refusal for want of room is waited out.
+    async fn read_patiently<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+        let mut refusals = 0;
+        loop {
+            self.budget.wait_to_read().await;
+            match self.read(request.clone()).await {
+                Err(error) if error.kind == Kind::Later && refusals < REFUSALS_MAX => refusals += 1,
+                read => return read,
+            }
+        }
+    }
+
+    /// Every page of a list; the number of the last page may be unknown.
+    async fn pages<T: DeserializeOwned>(&self, first: &Request) -> Result<Vec<T>, Error> {
+        let mut rows = Vec::new();
+        let mut next = Some(1);
+        for _ in 0..PAGES_MAX {
+            let Some(number) = next else { break };
+            let request = first
+                .clone()
+                .query("page", &number.to_string())
+                .query("per_page", PAGE_ROWS);
+            let page: wire::Page<T> = self.read_patiently(request).await?;
+            rows.push(page.rows);
+            next = page.meta.and_then(|meta| meta.pagination?.next_page);
+        }
+        Ok(rows)
+    }
+}
+
+/// Turns "not found" into `None`.
+fn existing<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

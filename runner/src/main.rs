@@ -1,0 +1,171 @@
+//! Composes the binary: arguments, environment, runtimes, signals, exit code.
+//! It must not decide anything about the work.
+
+use clap::{Parser, ValueEnum};
+use contract::Operation;
+use outbound::{Dice, NetworkSettings, Secrets, Transport};
+use runner::{
+    Actions, ActionsSettings, Clock, CloudSettings, WireSettings, World, operate, report_failure,
+};
+use std::{collections::HashMap, process::ExitCode, sync::Arc, time::UNIX_EPOCH};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+const ENVIRONMENT: &str = "\
+Everything else comes from the environment: JOB_ID, AGENT_ID, REGION, CALLBACK_URL, FENCE,
+GITHUB_RUN_ID, GITHUB_RUN_ATTEMPT, CALLBACK_SECRET, and the settings of Hetzner and Tailscale
+that the README lists. All mistakes are named at once.
+
+Exit codes: 0 done, 1 failed, 2 wrong settings, 3 the attempt is not this run's, 130 canceled.";
+
+/// Exit code for wrong settings or arguments, as clap's.
+const WRONG_SETTINGS: u8 = 2;
+
+/// Builds, changes or removes one agent's machine and reports every step to the callback.
+#[derive(Debug, Parser)]
+#[command(name = "runner", version, max_term_width = 100, after_help = ENVIRONMENT)]
+struct Arguments {
+    /// What to do.
+    #[arg(value_enum, env = "OPERATION")]
+    operation: Word,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Word {
+    /// Make the machine and bring the agent up.
+    Provision,
+    /// Bring new configuration to a machine that exists.
+    Configure,
+    /// Power the machine off, data kept.
+    Stop,
+    /// Power the machine on again.
+    Start,
+    /// Remove everything that belongs to the agent.
+    Destroy,
+    /// Tell that the runner died, unless it told how it ended.
+    ReportFailure,
+}
+
+impl Word {
+    /// The operation; speaking for a dead runner is none.
+    const fn operation(self) -> Operation {
+        match self {
+            Self::Provision | Self::ReportFailure => Operation::Provision,
+            Self::Configure => Operation::Configure,
+            Self::Stop => Operation::Stop,
+            Self::Start => Operation::Start,
+            Self::Destroy => Operation::Destroy,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let asked = Arguments::parse().operation;
+    let environment: HashMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let lookup = |name: &str| environment.get(name).cloned();
+    let secrets = Secrets::new();
+    let dice = Dice::system();
+    let out = Box::new(std::io::stdout());
+    let actions = Arc::new(Actions::new(
+        ActionsSettings::read(&lookup),
+        secrets.clone(),
+        dice.clone(),
+        out,
+    ));
+    let wire = match WireSettings::read(asked.operation(), &lookup) {
+        Ok(wire) => wire,
+        Err(mistakes) => {
+            // Nobody can be told: the mistakes of all settings are shown here.
+            let more = CloudSettings::read(&lookup).err();
+            let more = more.filter(|_| asked != Word::ReportFailure);
+            actions.error(&mistakes.and(more).to_string());
+            return ExitCode::from(WRONG_SETTINGS);
+        }
+    };
+    match runtimes() {
+        Ok((main, heart)) => {
+            let end = main.block_on(async {
+                let world = world(&heart, &dice, &secrets, &actions)?;
+                Ok::<_, String>(match asked {
+                    Word::ReportFailure => report_failure(world, wire).await,
+                    Word::Provision
+                    | Word::Configure
+                    | Word::Stop
+                    | Word::Start
+                    | Word::Destroy => operate(world, wire, CloudSettings::read(&lookup)).await,
+                })
+            });
+            heart.shutdown_background();
+            end.map_or_else(|why| fail(&actions, &why), ExitCode::from)
+        }
+        Err(error) => fail(&actions, &format!("no runtime: {error}")),
+    }
+}
+
+fn fail(actions: &Actions, why: &str) -> ExitCode {
+    actions.error(why);
+    ExitCode::FAILURE
+}
+
+/// One runtime for the work, and one with a thread of its own for reports: whatever blocks the
+/// first cannot starve a heartbeat.
+fn runtimes() -> std::io::Result<(Runtime, Runtime)> {
+    let main = Builder::new_current_thread().enable_all().build()?;
+    let heart = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    Ok((main, heart))
+}
+
+fn world(
+    heart: &Runtime,
+    dice: &Dice,
+    secrets: &Secrets,
+    actions: &Arc<Actions>,
+) -> Result<World, String> {
+    let network = NetworkSettings::default();
+    Ok(World {
+        providers: Transport::network(&network)?,
+        callback: Transport::network(&network)?,
+        heart: heart.handle().clone(),
+        dice: dice.clone(),
+        clock: Clock::new(unix_seconds),
+        secrets: secrets.clone(),
+        actions: Arc::clone(actions),
+        signal: signals().map_err(|error| format!("signals cannot be heard: {error}"))?,
+    })
+}
+
+/// Becomes true on the first SIGINT or SIGTERM.
+fn signals() -> std::io::Result<watch::Receiver<bool>> {
+    let (raise, raised) = watch::channel(false);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        raise.send_replace(true);
+        // A closed channel would look like the end of all signals.
+        raise.closed().await;
+    });
+    Ok(raised)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that hands the wall clock in"
+)]
+fn unix_seconds() -> i64 {
+    let since = std::time::SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,149 @@
+//! What every step works with: the clients, the lease, the record of what was made.
+//! It must not know the order of steps.
+
+use crate::{
+    actions::Actions,
+    choice::Candidate,
+    hetzner::{Hetzner, Server},
+    lease::Lease,
+    made::Ledger,
+    report::Reporter,
+    settings::CloudSettings,
+    tailscale::{Device, Key, Tailscale},
+};
+use contract::{Inputs, InventoryRow, Spec};
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::time::Instant;
+
+/// Everything a step may use.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) inputs: Inputs,
+    pub(crate) cloud: CloudSettings,
+    /// What the claim's reply told about the agent.
+    pub(crate) spec: Spec,
+    pub(crate) hetzner: Hetzner,
+    pub(crate) tailscale: Tailscale,
+    pub(crate) lease: Lease,
+    pub(crate) reporter: Reporter,
+    pub(crate) actions: Arc<Actions>,
+    pub(crate) made: Ledger,
+    pub(crate) work: Work,
+}
+
+/// What steps hand to later steps.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    /// An earlier process of this run made the machine and it is enrolled: nothing to make.
+    pub(crate) adopted: bool,
+    pub(crate) key: Option<Key>,
+    pub(crate) firewall: Option<u64>,
+    /// The machine that exists, for operations that make none. Never undone.
+    pub(crate) found: Option<Server>,
+    /// Jobs whose servers were deleted: their unused keys go too.
+    pub(crate) jobs: Vec<String>,
+    /// What to try, best first.
+    pub(crate) candidates: Vec<Candidate>,
+    /// When the server was asked for.
+    pub(crate) asked_at: Option<Instant>,
+    /// Actions to wait for; none when the create's answer was lost.
+    pub(crate) actions: Vec<u64>,
+    /// Our device, once it is usable.
+    pub(crate) device: Option<Device>,
+    /// Why the device is not usable yet.
+    pub(crate) device_waits_for: Option<&'static str>,
+}
+
+impl Run {
+    /// The name of the agent's server and its hostname in the tailnet.
+    pub(crate) fn server_name(&self) -> String {
+        format!("agent-{}", self.inputs.agent_id)
+    }
+
+    /// The description of this attempt's auth key (Tailscale: up to 50 characters).
+    pub(crate) fn key_description(&self) -> String {
+        format!("{} f{}", self.inputs.job_id, self.inputs.fence)
+    }
+
+    /// Labels of everything of this installation.
+    pub(crate) fn installation_labels(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([
+            ("managed_by", "slipway".to_owned()),
+            ("installation", self.cloud.hetzner.installation.clone()),
+        ])
+    }
+
+    /// Labels of this attempt's server.
+    pub(crate) fn server_labels(&self) -> BTreeMap<&'static str, String> {
+        let mut labels = self.installation_labels();
+        labels.insert("agent_id", self.inputs.agent_id.clone());
+        labels.insert("provisioning_job_id", self.inputs.job_id.clone());
+        labels.insert("fence", self.inputs.fence.to_string());
+        labels
+    }
+
+    /// Chooses every server of this installation.
+    pub(crate) fn installation_selector(&self) -> String {
+        format!(
+            "managed_by=slipway,installation={}",
+            self.cloud.hetzner.installation
+        )
+    }
+
+    /// The agent's servers. The labels are held against ours again: what is deleted by this
+    /// list must be the agent's whatever the other side makes of a selector.
+    pub(crate) async fn own_servers(&self) -> Result<Vec<Server>, crate::hetzner::Error> {
+        let selector = format!(
+            "{},agent_id={}",
+            self.installation_selector(),
+            self.inputs.agent_id
+        );
+        let mut servers = self.hetzner.servers(&selector).await?;
+        servers.retain(|server| self.is_own(server));
+        Ok(servers)
+    }
+
+    fn is_own(&self, server: &Server) -> bool {
+        let labels = self.server_labels();
+        ["managed_by", "installation", "agent_id"]
+            .iter()
+            .all(|name| server.labels.get(*name) == labels.get(name))
+    }
+
+    /// Writes a server down as ours, as reports show it.
+    pub(crate) fn note_server(&self, server: &Server) {
+        self.made.change(|made| {
+            made.server = Some(server.id);
+            made.server_in_doubt = false;
+            made.facts.server_id = Some(server.id.to_string());
+            made.facts.server_name = Some(server.name.clone());
+            if let Some(ipv4) = &server.ipv4 {
+                made.facts.server_ip = Some(ipv4.clone());
+            }
+        });
+    }
+
+    /// The agent's servers as an inventory, or the whole installation's.
+    pub(crate) async fn inventory(
+        &self,
+        whole: bool,
+    ) -> Result<Vec<InventoryRow>, crate::hetzner::Error> {
+        let servers = if whole {
+            self.hetzner.servers(&self.installation_selector()).await?
+        } else {
+            self.own_servers().await?
+        };
+        let label =
+            |server: &Server, name: &str| server.labels.get(name).cloned().unwrap_or_default();
+        Ok(servers
+            .into_iter()
+            .take(contract::INVENTORY_ROWS_MAX)
+            .map(|server| InventoryRow {
+                server_id: server.id.to_string(),
+                agent_id: label(&server, "agent_id"),
+                fence: label(&server, "fence"),
+                created: server.created,
+            })
+            .collect())
+    }
+}

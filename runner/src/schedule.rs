@@ -1,0 +1,83 @@
+//! When to look again: few calls, little time lost.
+//! It must not know what is looked at, or the rate budget.
+
+use std::time::Duration;
+
+/// First look at the actions of a new server: they rarely end sooner.
+const ACTION_FIRST: Duration = Duration::from_secs(8);
+/// Most looks that follow the shown progress; after them the pauses only grow.
+const PROGRESS_LOOKS_MAX: u32 = 2;
+
+const DEVICE_SHORTEST: Duration = Duration::from_secs(1);
+const DEVICE_LONGEST: Duration = Duration::from_secs(5);
+
+/// When to look at actions again, counted from their begin. The device shows the end anyway and
+/// brings the next look forward, so looks may be rare: at thrice the time, or when the shown
+/// progress says it ends (it may jump, or stay at 0).
+pub(crate) fn next_action_look(elapsed: Duration, progress: u64, looks: u32) -> Duration {
+    if looks == 0 {
+        return ACTION_FIRST;
+    }
+    let thrice = elapsed * 3;
+    let percent = u32::try_from(progress.min(100)).unwrap_or(100);
+    if percent == 0 || looks > PROGRESS_LOOKS_MAX {
+        return thrice;
+    }
+    let expected = elapsed * 100 / percent;
+    expected.clamp(
+        elapsed + Duration::from_secs(2),
+        thrice.max(elapsed + ACTION_FIRST),
+    )
+}
+
+/// Pause between two looks for the device: about a twelfth of the time waited so far.
+pub(crate) fn device_pause(elapsed: Duration) -> Duration {
+    (elapsed / 12).clamp(DEVICE_SHORTEST, DEVICE_LONGEST)
+}
+
+/// Pause between two looks at something that usually ends within seconds.
+pub(crate) fn short_pause(looks: u32) -> Duration {
+    Duration::from_millis(500).saturating_mul(1 << looks.min(3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn actions_are_looked_at_rarely() {
+        let mut at = next_action_look(Duration::ZERO, 0, 0);
+        let mut looks = vec![at.as_secs()];
+        for count in 1..4 {
+            at = next_action_look(at, 0, count);
+            looks.push(at.as_secs());
+        }
+        assert_eq!(looks, [8, 24, 72, 216]);
+    }
+
+    #[test]
+    fn progress_brings_a_look_forward() {
+        assert_eq!(next_action_look(secs(8), 80, 1), secs(10));
+        assert_eq!(next_action_look(secs(8), 50, 1), secs(16));
+        assert_eq!(next_action_look(secs(8), 1, 1), secs(24));
+        assert_eq!(next_action_look(secs(8), 99, 1), secs(10));
+        assert_eq!(next_action_look(secs(16), 99, 3), secs(48));
+    }
+
+    proptest! {
+        #[test]
+        fn looks_always_move_on(elapsed in 0_u64..600, progress in 0_u64..200, looks in 0_u32..9) {
+            let elapsed = secs(elapsed);
+            let next = next_action_look(elapsed, progress, looks);
+            prop_assert!(looks == 0 || elapsed.is_zero() || next > elapsed);
+            let pause = device_pause(elapsed);
+            prop_assert!(pause >= DEVICE_SHORTEST && pause <= DEVICE_LONGEST);
+            prop_assert!(short_pause(looks) <= secs(4));
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Which device is ours: same hostname, our tag, made no earlier than our key, by Tailscale's
+//! clock alone. It must not know servers.
+
+use crate::{
+    lease::{Halt, Trouble},
+    run::Run,
+    steps::remove::CALL_MAX,
+    tailscale::Device,
+};
+use std::net::Ipv4Addr;
+use time::OffsetDateTime;
+
+/// How far our device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It is not there.
+    Nothing,
+    /// It is there and cannot be used yet; says what it waits for.
+    Waiting(&'static str),
+    /// It can be used, at this address.
+    Ready(Device, Ipv4Addr),
+    /// It will never work as things are; says why.
+    Broken(String),
+}
+
+/// Finds our device among those of our hostname: the newest made no earlier than `since`.
+pub(crate) fn ours(devices: Vec<Device>, tag: &str, since: Option<OffsetDateTime>) -> Seen {
+    let newest = devices
+        .into_iter()
+        .filter(|device| device.tags.iter().any(|own| own == tag))
+        .filter(|device| {
+            device
+                .created
+                .is_some_and(|at| since.is_none_or(|since| at >= since))
+        })
+        .max_by_key(|device| device.created);
+    let Some(device) = newest else {
+        return Seen::Nothing;
+    };
+    if !device.lock_error.is_empty() {
+        let text = format!(
+            "tailnet lock keeps device {} out: {}; sign it or turn tailnet lock off",
+            device.node_id, device.lock_error
+        );
+        return Seen::Broken(text);
+    }
+    if !device.authorized {
+        return Seen::Waiting("approval in the tailnet");
+    }
+    if device.connected == Some(false) {
+        return Seen::Waiting("the device to be connected");
+    }
+    match address(&device.addresses) {
+        Some(address) => Seen::Ready(device, address),
+        None => Seen::Waiting("an address in 100.64.0.0/10"),
+    }
+}
+
+/// The IPv4 address in the tailnet; the order of addresses is not promised.
+fn address(addresses: &[String]) -> Option<Ipv4Addr> {
+    addresses
+        .iter()
+        .filter_map(|text| text.parse::<Ipv4Addr>().ok())
+        .find(|address| {
+            let [first, second, _, _] = address.octets();
+            first == 100 && (64..128).contains(&second)
+        })
+}
+
+/// Looks for our device and writes it down when it is ready.
+pub(crate) async fn poll(run: &mut Run) -> Result<Seen, Halt> {
+    let since = run.made.all().key_created;
+    let devices = run.tailscale.devices(&run.server_name()).await?;
+    let seen = ours(devices, &run.cloud.tailscale.tag, since);
+    match &seen {
+        Seen::Ready(device, _) => note(run, device.clone()),
+        Seen::Waiting(what) => run.work.device_waits_for = Some(what),
+        Seen::Broken(why) => return Err(Trouble::permanent(why.clone()).into()),
+        Seen::Nothing => {}
+    }
+    Ok(seen)
+}
+
+/// The device of a server that an earlier process of this run made.
+pub(crate) async fn of_adopted(run: &Run) -> Result<Option<Device>, Halt> {
+    let devices = run.tailscale.devices(&run.server_name()).await?;
+    match ours(devices, &run.cloud.tailscale.tag, None) {
+        Seen::Ready(device, _) => Ok(Some(device)),
+        Seen::Nothing | Seen::Waiting(_) | Seen::Broken(_) => Ok(None),
+    }
+}
+
+/// Writes the device down as ours, as reports show it.
+pub(crate) fn note(run: &mut Run, device: Device) {
+    run.made.change(|made| {
+        made.device = Some(device.node_id.clone());
+        made.facts.device_id = Some(device.node_id.clone());
+        made.facts.tailscale_ip = address(&device.addresses).map(|address| address.to_string());
+    });
+    run.work.device = Some(device);
+}
+
+/// Deletes every device of our hostname and tag. Only for a moment at which the agent has no
+/// server: then each of them is a leftover.
+pub(crate) async fn delete_all(run: &Run) -> Result<(), Halt> {
+    let tag = &run.cloud.tailscale.tag;
+    for device in run.tailscale.devices(&run.server_name()).await? {
+        if device.tags.contains(tag) {
+            run.lease.before_change().await?;
+            run.actions.line(&format!(
+                "deleting device {} of an earlier machine",
+                device.node_id
+            ));
+            run.tailscale
+                .delete_device(&device.node_id, CALL_MAX)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Undo, after our server is gone: deletes our device. One that joined unseen is found by its
+/// time, but only while the attempt is surely ours: else it may be a newer attempt's.
+pub(crate) async fn delete(run: &mut Run) -> Result<(), Trouble> {
+    let made = run.made.all();
+    let mut ids: Vec<String> = made.device.into_iter().collect();
+    if let Some(since) = made.key_created.filter(|_| run.lease.is_held()) {
+        let tag = &run.cloud.tailscale.tag;
+        for device in run.tailscale.devices(&run.server_name()).await? {
+            let from_our_key = device.created.is_some_and(|at| at >= since);
+            if from_our_key && device.tags.contains(tag) && !ids.contains(&device.node_id) {
+                ids.push(device.node_id);
+            }
+        }
+    }
+    for id in ids {
+        run.tailscale.delete_device(&id, CALL_MAX).await?;
+        run.actions.line(&format!("device {id} deleted"));
+    }
+    run.made.change(|made| made.device = None);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(second: i64) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(second).unwrap()
+    }
+
+    fn device(id: &str, created: Option<i64>) -> Device {
+        Device {
+            node_id: id.to_owned(),
+            hostname: "agent".to_owned(),
+            tags: vec!["tag:agent".to_owned()],
+            created: created.map(at),
+            authorized: true,
+            connected: Some(true),
+            addresses: vec!["fd7a:115c:a1e0::1".to_owned(), "100.101.102.103".to_owned()],
+            lock_error: String::new(),
+        }
+    }
+
+    fn seen(devices: Vec<Device>) -> Seen {
+        ours(devices, "tag:agent", Some(at(100)))
+    }
+
+    #[test]
+    fn the_device_made_with_our_key_is_ours() {
+        let address = Ipv4Addr::new(100, 101, 102, 103);
+        let found = seen(vec![device("old", Some(99)), device("ours", Some(100))]);
+        assert_eq!(found, Seen::Ready(device("ours", Some(100)), address));
+        assert_eq!(
+            seen(vec![device("old", Some(99)), device("external", None)]),
+            Seen::Nothing
+        );
+        let mut foreign = device("foreign", Some(200));
+        foreign.tags = vec!["tag:other".to_owned()];
+        assert_eq!(seen(vec![foreign]), Seen::Nothing);
+    }
+
+    #[test]
+    fn a_device_that_cannot_be_used_says_why() {
+        let waiting = |change: fn(&mut Device)| {
+            let mut one = device("x", Some(150));
+            change(&mut one);
+            seen(vec![one])
+        };
+        assert!(matches!(
+            waiting(|one| one.authorized = false),
+            Seen::Waiting(_)
+        ));
+        assert!(matches!(
+            waiting(|one| one.connected = Some(false)),
+            Seen::Waiting(_)
+        ));
+        assert!(matches!(
+            waiting(|one| one.addresses.truncate(1)),
+            Seen::Waiting(_)
+        ));
+        assert!(matches!(
+            waiting(|one| one.connected = None),
+            Seen::Ready(..)
+        ));
+        let locked = waiting(|one| one.lock_error = "node key is not signed".to_owned());
+        assert!(matches!(locked, Seen::Broken(why) if why.contains("tailnet lock")));
+    }
+
+    #[test]
+    fn only_tailnet_addresses_count() {
+        let list = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| (*text).to_owned())
+                .collect::<Vec<_>>()
+        };
+        for (texts, expected) in [
+            (&["10.0.0.1", "100.64.0.1"][..], Some("100.64.0.1")),
+            (&["100.63.255.255", "100.128.0.0"][..], None),
+            (&["100.127.255.254"][..], Some("100.127.255.254")),
+            (&["fd7a::1", "nonsense"][..], None),
+        ] {
+            let found = address(&list(texts)).map(|address| address.to_string());
+            assert_eq!(found.as_deref(), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_older_than_the_key_is_ours(
+            times in proptest::collection::vec(0_i64..200, 0..5),
+        ) {
+            let devices = times.iter().map(|second| device("x", Some(*second))).collect();
+            if let Seen::Ready(found, _) = seen(devices) {
+                prop_assert!(found.created.unwrap() >= at(100));
+                prop_assert_eq!(found.created, times.iter().max().map(|second| at(*second)));
+            }
+        }
+    }
+}

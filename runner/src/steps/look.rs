@@ -1,0 +1,169 @@
+//! Looks for what earlier attempts left and clears it away: list by label first.
+//! It must not make anything.
+
+use crate::{
+    hetzner::Server,
+    lease::{Halt, Trouble},
+    run::Run,
+    schedule::short_pause,
+    steps::{
+        device, key,
+        remove::{self, Wait},
+    },
+};
+
+/// So often the list is read until it holds nothing older.
+const ROUNDS_MAX: u32 = 5;
+
+/// What a list of the agent's servers means to an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing is there.
+    Clear,
+    /// This attempt made one.
+    Own(Server),
+    /// Earlier attempts made these; they go.
+    Older(Vec<u64>),
+}
+
+/// Judges the agent's servers by their fence.
+///
+/// # Errors
+/// When a newer attempt is at work: this one is stale. When a fence cannot be read: nobody knows
+/// whose the server is, so it is not touched.
+pub(crate) fn judge(servers: Vec<Server>, own: i64) -> Result<Verdict, Trouble> {
+    let mut older = Vec::new();
+    let mut found = None;
+    for server in servers {
+        let fence: i64 = server
+            .labels
+            .get("fence")
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| unreadable(&server))?;
+        if fence > own {
+            return Err(Trouble::transient(format!(
+                "stale: server {} belongs to attempt f{fence}, which is newer than f{own}",
+                server.id
+            )));
+        }
+        if fence == own {
+            found = Some(server);
+        } else {
+            older.push(server.id);
+        }
+    }
+    Ok(match (older.is_empty(), found) {
+        (false, _) => Verdict::Older(older),
+        (true, Some(server)) => Verdict::Own(server),
+        (true, None) => Verdict::Clear,
+    })
+}
+
+fn unreadable(server: &Server) -> Trouble {
+    Trouble::permanent(format!(
+        "server {} carries no readable fence label; remove it or repair the label, then retry",
+        server.id
+    ))
+}
+
+/// Deletes the servers of earlier attempts, and then their devices; gives the one of this
+/// attempt, if there is one. Devices are not touched when no server was deleted: a list may lag
+/// behind a create, and a device may belong to our own server that it does not show yet.
+pub(crate) async fn clear_older(run: &Run) -> Result<Option<Server>, Halt> {
+    let mut deleted = false;
+    for round in 0..ROUNDS_MAX {
+        match judge(run.own_servers().await?, run.inputs.fence)? {
+            Verdict::Clear => {
+                if deleted {
+                    device::delete_all(run).await?;
+                }
+                return Ok(None);
+            }
+            Verdict::Own(server) => return Ok(Some(server)),
+            Verdict::Older(ids) => {
+                deleted = true;
+                for id in ids {
+                    run.lease.before_change().await?;
+                    run.actions
+                        .line(&format!("deleting server {id} of an earlier attempt"));
+                    remove::server(&run.hetzner, id, Wait::Plan(&run.lease)).await?;
+                }
+            }
+        }
+        run.lease.pause(short_pause(round)).await?;
+    }
+    Err(Trouble::transient("servers of earlier attempts do not go away").into())
+}
+
+/// The first step. A server of this very attempt was made by an earlier process of this run,
+/// whose key nobody knows any more: it is kept when its device is there, else made anew.
+pub(crate) async fn look(run: &mut Run) -> Result<(), Halt> {
+    if let Some(server) = clear_older(run).await? {
+        if let Some(device) = device::of_adopted(run).await? {
+            run.actions
+                .line(&format!("server {} is ours and enrolled", server.id));
+            run.note_server(&server);
+            device::note(run, device);
+            run.work.adopted = true;
+            return Ok(());
+        }
+        run.lease.before_change().await?;
+        run.actions.line(&format!(
+            "server {} of this attempt never enrolled",
+            server.id
+        ));
+        remove::server(&run.hetzner, server.id, Wait::Plan(&run.lease)).await?;
+        key::revoke_described(run).await?;
+    }
+    // No server of the agent is left, so none of these devices has a machine.
+    device::delete_all(run).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn server(id: u64, fence: &str) -> Server {
+        Server {
+            id,
+            name: "agent".to_owned(),
+            status: "running".to_owned(),
+            created: String::new(),
+            labels: BTreeMap::from([("fence".to_owned(), fence.to_owned())]),
+            ipv4: None,
+            ipv6: None,
+        }
+    }
+
+    #[test]
+    fn fences_decide() {
+        assert_eq!(judge(vec![], 3), Ok(Verdict::Clear));
+        assert_eq!(
+            judge(vec![server(1, "3")], 3),
+            Ok(Verdict::Own(server(1, "3")))
+        );
+        assert_eq!(
+            judge(vec![server(1, "2"), server(2, "3"), server(3, "1")], 3),
+            Ok(Verdict::Older(vec![1, 3]))
+        );
+        assert!(judge(vec![server(1, "2"), server(2, "4")], 3).is_err());
+        assert!(judge(vec![server(1, "")], 3).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn only_older_servers_are_ever_deleted(
+            fences in proptest::collection::vec(1_i64..9, 0..6),
+        ) {
+            let servers = (1..).zip(&fences).map(|(id, f)| server(id, &f.to_string())).collect();
+            if let Ok(Verdict::Older(ids)) = judge(servers, 5) {
+                for id in ids {
+                    let index = usize::try_from(id).unwrap() - 1;
+                    prop_assert!(fences[index] < 5);
+                }
+            }
+        }
+    }
+}

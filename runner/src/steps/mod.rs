@@ -1,0 +1,128 @@
+//! The steps of each operation, in order, those that make something with their undo.
+//! It must not know how reports travel or what runs the plan.
+
+mod choose;
+pub(crate) mod create;
+mod destroy;
+mod device;
+mod find;
+mod key;
+mod look;
+mod machine;
+mod power;
+pub(crate) mod remove;
+
+use crate::plan::{Step, Tell};
+use contract::Step as Told;
+
+/// Makes an agent's machine.
+pub(crate) const PROVISION: &[Step] = &[
+    Step {
+        name: "look",
+        title: "Look for what earlier attempts left",
+        act: |run| Box::pin(look::look(run)),
+        // Last of all undos: only a server that is gone enrols no device any more.
+        undo: Some(|run| Box::pin(device::delete(run))),
+        tell: Tell::Nothing,
+    },
+    Step {
+        name: "create_key",
+        title: "Make a one-off Tailscale key",
+        act: |run| Box::pin(key::create(run)),
+        undo: Some(|run| Box::pin(key::revoke(run))),
+        tell: Tell::Step(Told::KeyCreated),
+    },
+    Step {
+        name: "choose",
+        title: "Choose type and location",
+        act: |run| Box::pin(choose::choose(run)),
+        undo: None,
+        tell: Tell::Nothing,
+    },
+    Step {
+        name: "create_server",
+        title: "Create the server",
+        act: |run| Box::pin(create::create(run)),
+        undo: Some(|run| Box::pin(create::delete(run))),
+        tell: Tell::Ids,
+    },
+    Step {
+        name: "await_server",
+        title: "Wait for the server",
+        act: |run| Box::pin(machine::await_server(run)),
+        undo: None,
+        tell: Tell::Step(Told::VmCreated),
+    },
+    Step {
+        name: "await_device",
+        title: "Wait for the device",
+        act: |run| Box::pin(machine::await_device(run)),
+        undo: None,
+        tell: Tell::Step(Told::Enrolled),
+    },
+];
+
+/// Finds the machine that `stop` and `start` are about.
+const FIND: Step = Step {
+    name: "find",
+    title: "Find the agent's server",
+    act: |run| Box::pin(find::find(run)),
+    undo: None,
+    tell: Tell::Nothing,
+};
+
+/// Powers an agent's machine off.
+pub(crate) const STOP: &[Step] = &[
+    FIND,
+    Step {
+        name: "stop",
+        title: "Shut the machine down",
+        act: |run| Box::pin(power::stop(run)),
+        undo: None,
+        tell: Tell::Step(Told::Stopped),
+    },
+];
+
+/// Powers an agent's machine on again.
+pub(crate) const START: &[Step] = &[
+    FIND,
+    Step {
+        name: "start",
+        title: "Power the machine on",
+        act: |run| Box::pin(power::start(run)),
+        undo: None,
+        tell: Tell::Ids,
+    },
+    Step {
+        name: "await_return",
+        title: "Wait for the device",
+        act: |run| Box::pin(power::await_return(run)),
+        undo: None,
+        tell: Tell::Step(Told::Started),
+    },
+];
+
+/// Removes everything that belongs to an agent.
+pub(crate) const DESTROY: &[Step] = &[
+    Step {
+        name: "delete_servers",
+        title: "Delete the servers",
+        act: |run| Box::pin(destroy::servers(run)),
+        undo: None,
+        tell: Tell::Ids,
+    },
+    Step {
+        name: "delete_devices",
+        title: "Delete devices and keys",
+        act: |run| Box::pin(destroy::devices_and_keys(run)),
+        undo: None,
+        tell: Tell::Nothing,
+    },
+    Step {
+        name: "confirm",
+        title: "Confirm that nothing is left",
+        act: |run| Box::pin(destroy::confirm(run)),
+        undo: None,
+        tell: Tell::Step(Told::Deleted),
+    },
+];

@@ -1,0 +1,58 @@
+//! What a signal leaves time for: deletes for everything this attempt made, sent side by side.
+//! It must not wait for their end: the next attempt or the destroy job confirms.
+
+use crate::{hetzner::Kind, made::Made, run::Run, steps::create};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// One call may take this long.
+const CALL_MAX: Duration = Duration::from_secs(3);
+/// Pause before a locked server is tried again.
+const LOCKED_PAUSE: Duration = Duration::from_millis(500);
+
+/// Sends every delete; one that finds the server locked is sent again.
+pub(crate) async fn send_deletes(run: &Run, made: &Made) {
+    tokio::join!(server(run, made), device(run, made), key(run, made));
+}
+
+async fn server(run: &Run, made: &Made) {
+    let mut ids: Vec<u64> = made.server.into_iter().collect();
+    if made.server.is_none()
+        && made.server_in_doubt
+        && let Ok(Ok(found)) = timeout(CALL_MAX, create::own_fence(run)).await
+    {
+        ids = found;
+    }
+    for id in ids {
+        let sent = loop {
+            let sent = run.hetzner.delete_server(id, CALL_MAX).await;
+            // A server that is being made is locked until it is; whoever called bounds the time.
+            if !matches!(&sent, Err(error) if error.kind == Kind::Busy) {
+                break sent;
+            }
+            sleep(LOCKED_PAUSE).await;
+        };
+        said(run, &format!("server {id}"), sent.map(drop));
+    }
+}
+
+async fn device(run: &Run, made: &Made) {
+    if let Some(id) = &made.device {
+        let sent = run.tailscale.delete_device(id, CALL_MAX).await;
+        said(run, &format!("device {id}"), sent);
+    }
+}
+
+async fn key(run: &Run, made: &Made) {
+    if let Some(id) = &made.key {
+        let sent = run.tailscale.delete_key(id, CALL_MAX).await;
+        said(run, &format!("key {id}"), sent);
+    }
+}
+
+fn said<E: std::fmt::Display>(run: &Run, what: &str, sent: Result<(), E>) {
+    match sent {
+        Ok(()) => run.actions.line(&format!("delete of {what} sent")),
+        Err(error) => run.actions.line(&format!("delete of {what}: {error}")),
+    }
+}

@@ -1,0 +1,218 @@
+//! Tailscale: an access token, auth keys, devices.
+//! It must not know agents, attempts or when a call is allowed.
+
+mod error;
+mod wire;
+
+pub(crate) use error::{Error, Kind};
+
+use outbound::{Answer, Client, Request};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+use time::OffsetDateTime;
+use tokio::{sync::Mutex, time::Instant};
+
+/// A token is renewed when it has less than this left (it lives an hour).
+const TOKEN_SPARE: Duration = Duration::from_mins(5);
+
+/// A one-off auth key.
+#[derive(Debug, Clone)]
+pub(crate) struct Key {
+    pub(crate) id: String,
+    pub(crate) secret: SecretString,
+    /// When it was made, by Tailscale's clock.
+    pub(crate) created: OffsetDateTime,
+}
+
+/// A key without its secret, as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedKey {
+    pub(crate) id: String,
+    pub(crate) description: String,
+}
+
+/// A device as far as we care.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Device {
+    pub(crate) node_id: String,
+    pub(crate) hostname: String,
+    pub(crate) tags: Vec<String>,
+    /// By Tailscale's clock; external devices have none.
+    pub(crate) created: Option<OffsetDateTime>,
+    pub(crate) authorized: bool,
+    /// `Some(false)`: it went quiet.
+    pub(crate) connected: Option<bool>,
+    pub(crate) addresses: Vec<String>,
+    /// Not empty: the tailnet's lock has not signed it.
+    pub(crate) lock_error: String,
+}
+
+/// A key to be made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewKey<'a> {
+    pub(crate) description: &'a str,
+    pub(crate) tag: &'a str,
+    pub(crate) ephemeral: bool,
+    pub(crate) life: Duration,
+}
+
+/// A token and when to renew it.
+#[derive(Clone)]
+struct Token {
+    secret: SecretString,
+    renew_at: Instant,
+}
+
+/// The client for the credential's own tailnet.
+#[derive(Clone)]
+pub(crate) struct Tailscale {
+    client: Client,
+    url: String,
+    client_id: String,
+    client_secret: SecretString,
+    token: Arc<Mutex<Option<Token>>>,
+}
+
+impl std::fmt::Debug for Tailscale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tailscale({})", self.url)
+    }
+}
+
+impl Tailscale {
+    pub(crate) fn new(client: Client, url: &str, id: &str, secret: &SecretString) -> Self {
+        Self {
+            client,
+            url: url.to_owned(),
+            client_id: id.to_owned(),
+            client_secret: secret.clone(),
+            token: Arc::new(Mutex::new(None)),
+        }
+    }
+
+    /// Makes a one-off, preauthorized key. Not idempotent: an error of kind [`Kind::Doubt`] says
+    /// it may exist.
+    pub(crate) async fn create_key(&self, new: &NewKey<'_>) -> Result<Key, Error> {
+        let body = json!({
+            "capabilities": { "devices": { "create": {
+                "reusable": false,
+                "ephemeral": new.ephemeral,
+                "preauthorized": true,
+                "tags": [new.tag],
+            } } },
+            "expirySeconds": new.life.as_secs(),
+            "description": new.description,
+        });
+        let request = Request::post(&format!("{}/tailnet/-/keys", self.url)).json(&body);
+        let key: wire::KeyBody = self.read(request).await?;
+        let key = Key::try_from(key).map_err(Error::odd)?;
+        self.client.secrets().add(&key.secret);
+        Ok(key)
+    }
+
+    /// Keys of the tailnet, without their secrets.
+    pub(crate) async fn keys(&self) -> Result<Vec<ListedKey>, Error> {
+        let list: wire::Keys = self
+            .read(Request::get(&format!("{}/tailnet/-/keys", self.url)))
+            .await?;
+        Ok(list
+            .keys
+            .into_iter()
+            .filter_map(wire::KeyRow::into_listed)
+            .collect())
+    }
+
+    /// Revokes a key; one that does not exist is as good.
+    pub(crate) async fn delete_key(&self, id: &str, deadline: Duration) -> Result<(), Error> {
+        let request = Request::delete(&format!("{}/tailnet/-/keys/{id}", self.url));
+        gone(self.send(request.deadline(deadline)).await)
+    }
+
+    /// Devices of this hostname. The filter is asked for and applied again: a server may
+    /// ignore it.
+    pub(crate) async fn devices(&self, hostname: &str) -> Result<Vec<Device>, Error> {
+        let request = Request::get(&format!("{}/tailnet/-/devices", self.url));
+        let list: wire::Devices = self.read(request.query("hostname", hostname)).await?;
+        let devices = list.devices.into_iter().map(Device::from);
+        Ok(devices
+            .filter(|device| device.hostname.eq_ignore_ascii_case(hostname))
+            .collect())
+    }
+
+    /// Removes a device; one that does not exist is as good.
+    pub(crate) async fn delete_device(&self, id: &str, deadline: Duration) -> Result<(), Error> {
+        let request = Request::delete(&format!("{}/device/{id}", self.url));
+        gone(self.send(request.deadline(deadline)).await)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+        let answer = self.send(request).await?;
+        answer
+            .json()
+            .map_err(|complaint| Error::odd(complaint.to_string()))
+    }
+
+    /// Sends with a token; once more with a new one when it is refused (401).
+    async fn send(&self, request: Request) -> Result<Answer, Error> {
+        let token = self.token().await?;
+        let answer = self.client.send(request.clone().bearer(&token)).await?;
+        if answer.status() != 401 {
+            return success(answer);
+        }
+        *self.token.lock().await = None;
+        let token = self.token().await?;
+        success(self.client.send(request.bearer(&token)).await?)
+    }
+
+    /// The cached token, or a new one. Neither tags nor scope are asked for: a narrowed token
+    /// loses the tags, and keys cannot be made with it.
+    async fn token(&self) -> Result<SecretString, Error> {
+        let mut cached = self.token.lock().await;
+        if let Some(token) = cached
+            .as_ref()
+            .filter(|token| Instant::now() < token.renew_at)
+        {
+            return Ok(token.secret.clone());
+        }
+        let asked_at = Instant::now();
+        // Asking again for a token only makes another one, so silence may be repeated.
+        let request = Request::post(&format!("{}/oauth/token", self.url))
+            .repeat(outbound::Repeat::Idempotent)
+            .form(&[
+                ("client_id", &self.client_id),
+                ("client_secret", self.client_secret.expose_secret()),
+                ("grant_type", "client_credentials"),
+            ]);
+        let answer = success(self.client.send(request).await?).map_err(Error::of_token)?;
+        let body: wire::TokenBody = answer
+            .json()
+            .map_err(|complaint| Error::odd(complaint.to_string()))?;
+        let life = Duration::from_secs(body.expires_in.unwrap_or(0));
+        let secret = SecretString::from(body.access_token);
+        self.client.secrets().add(&secret);
+        *cached = Some(Token {
+            secret: secret.clone(),
+            renew_at: asked_at + life.saturating_sub(TOKEN_SPARE),
+        });
+        Ok(secret)
+    }
+}
+
+fn success(answer: Answer) -> Result<Answer, Error> {
+    if answer.is_success() {
+        Ok(answer)
+    } else {
+        Err(Error::of_answer(&answer))
+    }
+}
+
+/// Turns "not found" into success.
+fn gone(sent: Result<Answer, Error>) -> Result<(), Error> {
+    match sent {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == Kind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,142 @@
+//! Tailscale's JSON, only what we read, and how it becomes ours. Times may be year 1 or empty,
+//! fields may be absent.
+
+use crate::tailscale::{Device, Key, ListedKey};
+use secrecy::SecretString;
+use serde::Deserialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+#[derive(Deserialize)]
+pub(super) struct TokenBody {
+    pub(super) access_token: String,
+    #[serde(default)]
+    pub(super) expires_in: Option<u64>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct KeyBody {
+    id: String,
+    key: String,
+    created: String,
+}
+
+impl TryFrom<KeyBody> for Key {
+    type Error = String;
+
+    fn try_from(body: KeyBody) -> Result<Self, Self::Error> {
+        let created = moment(&body.created).ok_or("the key's time of creation is unreadable")?;
+        Ok(Key {
+            id: body.id,
+            secret: SecretString::from(body.key),
+            created,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Keys {
+    #[serde(default)]
+    pub(super) keys: Vec<KeyRow>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct KeyRow {
+    id: String,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    invalid: bool,
+}
+
+impl KeyRow {
+    /// What lists show of a key that still works.
+    pub(super) fn into_listed(self) -> Option<ListedKey> {
+        let description = self.description.unwrap_or_default();
+        (!self.invalid).then_some(ListedKey {
+            id: self.id,
+            description,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Devices {
+    #[serde(default)]
+    pub(super) devices: Vec<DeviceBody>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeviceBody {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    node_id: String,
+    #[serde(default)]
+    hostname: String,
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+    #[serde(default)]
+    created: Option<String>,
+    #[serde(default)]
+    authorized: bool,
+    #[serde(default)]
+    connected_to_control: Option<bool>,
+    #[serde(default)]
+    addresses: Option<Vec<String>>,
+    #[serde(default)]
+    tailnet_lock_error: Option<String>,
+}
+
+impl From<DeviceBody> for Device {
+    fn from(body: DeviceBody) -> Self {
+        Self {
+            node_id: if body.node_id.is_empty() {
+                body.id
+            } else {
+                body.node_id
+            },
+            hostname: body.hostname,
+            tags: body.tags.unwrap_or_default(),
+            created: body.created.as_deref().and_then(moment),
+            authorized: body.authorized,
+            connected: body.connected_to_control,
+            addresses: body.addresses.unwrap_or_default(),
+            lock_error: body.tailnet_lock_error.unwrap_or_default(),
+        }
+    }
+}
+
+fn moment(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn odd_devices_are_read() {
+        for body in [
+            json!({"id": "1", "hostname": "a", "created": "", "isExternal": true}),
+            json!({"id": "1", "created": "0001-01-01T00:00:00Z", "tags": null, "new": []}),
+            json!({"id": "1", "addresses": null, "connectedToControl": null}),
+        ] {
+            let device = Device::from(serde_json::from_value::<DeviceBody>(body).unwrap());
+            assert_eq!(
+                device.node_id, "1",
+                "the old id serves where there is no other"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_shows_nothing_of_its_secret() {
+        let body = json!({"id": "k1", "key": "tskey-auth-k1-x", "created": "2026-11-21T10:00:00Z"});
+        let key = Key::try_from(serde_json::from_value::<KeyBody>(body).unwrap()).unwrap();
+        assert!(!format!("{key:?}").contains("tskey"), "{key:?}");
+        let odd = json!({"id": "k1", "key": "x", "created": "yesterday"});
+        assert!(Key::try_from(serde_json::from_value::<KeyBody>(odd).unwrap()).is_err());
+    }
+}
