@@ -6,6 +6,7 @@
 )]
 
 mod guards;
+mod lost;
 mod pairs;
 mod payments;
 mod prepare;
