@@ -44,11 +44,13 @@ mod tests {
         let told = Settings::read(Reader::new([("API_TOKEN", " ")]))
             .unwrap_err()
             .to_string();
-        assert_eq!(told.lines().count(), 3, "{told}");
+        assert_eq!(told.lines().count(), 5, "{told}");
         let whole = [
             ("API_TOKEN", "hunter2"),
             ("DATABASE_URL", "postgres://h/d"),
             ("JOB_QUEUE_URL", "http://q.test/1/jobs"),
+            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
         ];
         let settings = Settings::read(Reader::new(whole)).unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));

@@ -70,6 +70,8 @@ mod tests {
         let base = [
             ("DATABASE_URL", "postgres://h/d"),
             ("JOB_QUEUE_URL", "http://q.test/1/jobs"),
+            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
         ];
         let pairs = base.iter().chain(more).copied();
         Settings::read(Reader::new(pairs)).map_err(|error| error.to_string())

@@ -258,6 +258,8 @@ mod tests {
         let rest = [
             ("DATABASE_URL", "postgres://h/d"),
             ("JOB_QUEUE_URL", "http://q.test/1/jobs"),
+            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
         ];
         let settings = Settings::read(Reader::new(rest)).unwrap();
         assert!(settings.github.is_err());

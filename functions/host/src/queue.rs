@@ -3,20 +3,21 @@
 //! It knows nothing of who reads them.
 
 use crate::{AwsKeys, DELAY_MAX, Nudge, QueueSettings};
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_sqs::{Client, config::Credentials};
+use aws_sdk_sqs::{
+    Client, Config,
+    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig},
+};
 use domain::Timestamp;
 use secrecy::ExposeSecret;
 use std::{
     error::Error,
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
-use tokio::sync::OnceCell;
 
 /// Bounds of a send: a webhook has 10 s in all, and Stripe wants its answer well before.
 const ATTEMPT_MAX: Duration = Duration::from_secs(2);
@@ -37,7 +38,7 @@ pub struct Nudges(Arc<Inner>);
 
 struct Inner {
     settings: QueueSettings,
-    client: OnceCell<Client>,
+    client: OnceLock<Client>,
     reminder: Limiter,
 }
 
@@ -53,7 +54,7 @@ impl Nudges {
         let reminder = Limiter::new(REMINDER_EVERY);
         Self(Arc::new(Inner {
             settings,
-            client: OnceCell::new(),
+            client: OnceLock::new(),
             reminder,
         }))
     }
@@ -64,11 +65,7 @@ impl Nudges {
     /// # Errors
     /// When the queue did not take it.
     pub async fn send(&self, nudge: &Nudge, delay: Duration) -> Result<(), NudgeError> {
-        let client = self
-            .0
-            .client
-            .get_or_init(|| connect(&self.0.settings))
-            .await;
+        let client = self.0.client.get_or_init(|| connect(&self.0.settings));
         let seconds = i32::try_from(whole_seconds(delay.min(DELAY_MAX))).unwrap_or(0);
         client
             .send_message()
@@ -111,25 +108,24 @@ fn whole_seconds(delay: Duration) -> u64 {
         .saturating_add(u64::from(delay.subsec_nanos() > 0))
 }
 
-/// Keys of the environment are used as they are, and the region is never looked up: otherwise
-/// the first nudge could wait for a metadata service.
-async fn connect(settings: &QueueSettings) -> Client {
+/// Keys and region are those of the environment, where Lambda puts them: a chain that looks
+/// elsewhere could make the first nudge wait for a metadata service.
+fn connect(settings: &QueueSettings) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(ATTEMPT_MAX)
         .operation_attempt_timeout(ATTEMPT_MAX)
         .operation_timeout(SEND_MAX)
         .build();
-    let mut config = aws_config::defaults(BehaviorVersion::latest())
+    let mut config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(credentials(&settings.keys))
         .region(Region::new(settings.region.clone()))
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
     if let Some(endpoint) = &settings.endpoint {
         config = config.endpoint_url(endpoint);
     }
-    if let Some(keys) = &settings.keys {
-        config = config.credentials_provider(credentials(keys));
-    }
-    Client::new(&config.load().await)
+    Client::from_conf(config.build())
 }
 
 fn credentials(keys: &AwsKeys) -> Credentials {

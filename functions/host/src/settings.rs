@@ -35,9 +35,8 @@ pub struct QueueSettings {
     pub endpoint: Option<String>,
     /// `AWS_REGION`, which Lambda sets; else as the queue's URL says.
     pub region: String,
-    /// The keys in the environment, as in Lambda. Without them AWS's own chain looks for some,
-    /// which may ask a metadata service.
-    pub keys: Option<AwsKeys>,
+    /// The keys that Lambda puts into the environment.
+    pub keys: AwsKeys,
 }
 
 /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.
@@ -190,27 +189,27 @@ impl Reader {
         let region = self
             .optional("AWS_REGION")
             .or_else(|| self.optional("AWS_DEFAULT_REGION"));
+        let keys = self.keys();
         let url = self.required("JOB_QUEUE_URL")?;
         if !(url.starts_with("https://") || url.starts_with("http://")) {
             self.mistake("JOB_QUEUE_URL", "is not the URL of a queue");
             return None;
         }
         let region = region.unwrap_or_else(|| region_of(&url));
-        let keys = self.keys();
         Some(QueueSettings {
             url,
             endpoint,
             region,
-            keys,
+            keys: keys?,
         })
     }
 
     fn keys(&mut self) -> Option<AwsKeys> {
-        let id = self.optional_secret("AWS_ACCESS_KEY_ID")?;
-        let secret = self.optional_secret("AWS_SECRET_ACCESS_KEY")?;
+        let id = self.required_secret("AWS_ACCESS_KEY_ID");
+        let secret = self.required_secret("AWS_SECRET_ACCESS_KEY");
         Some(AwsKeys {
-            id,
-            secret,
+            id: id?,
+            secret: secret?,
             session: self.optional_secret("AWS_SESSION_TOKEN"),
         })
     }
@@ -254,6 +253,7 @@ mod tests {
             ("DATABASE_URL", "  "),
             ("DATABASE_CA", "/no/such/hunter2"),
             ("JOB_QUEUE_URL", "hunter2"),
+            ("AWS_ACCESS_KEY_ID", "hunter2"),
             ("COUNT", "hunter2"),
             ("SECRET", "ssm:/hunter2"),
         ]);
@@ -274,6 +274,7 @@ mod tests {
             [
                 "DATABASE_CA",
                 "DATABASE_URL",
+                "AWS_SECRET_ACCESS_KEY",
                 "JOB_QUEUE_URL",
                 "STRIPE_LIVEMODE",
                 "COUNT",
@@ -293,6 +294,8 @@ mod tests {
                 "https://sqs.eu-north-1.amazonaws.com/1/jobs",
             ),
             ("AWS_REGION", ""),
+            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
         ]);
         let database = reader.database().unwrap();
         assert_eq!(database.url.expose_secret(), "postgres://u@h/d");

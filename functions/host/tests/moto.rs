@@ -102,11 +102,11 @@ async fn a_nudge_comes_out_as_it_went_in_and_not_before_its_time() {
         url: queue.clone(),
         endpoint: Some(moto.url.clone()),
         region: "eu-central-1".to_owned(),
-        keys: Some(AwsKeys {
+        keys: AwsKeys {
             id: test(),
             secret: test(),
             session: None,
-        }),
+        },
     });
     let receive = async |seconds| {
         let call = client

@@ -49,9 +49,11 @@ impl Settings {
 mod tests {
     use super::*;
 
-    const WHOLE: [(&str, &str); 3] = [
+    const WHOLE: [(&str, &str); 5] = [
         ("DATABASE_URL", "postgres://u:hunter2@h/d"),
         ("JOB_QUEUE_URL", "http://q.test/1/jobs"),
+        ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
         ("STRIPE_WEBHOOK_SECRET", "whsec_1, whsec_2"),
     ];
 

@@ -52,11 +52,11 @@ impl Queue {
             url: format!("{}/1/jobs", self.address),
             endpoint: Some(self.address.clone()),
             region: "eu-central-1".to_owned(),
-            keys: Some(AwsKeys {
+            keys: AwsKeys {
                 id: secret(),
                 secret: secret(),
                 session: None,
-            }),
+            },
         })
     }
 
