@@ -139,7 +139,11 @@ async fn an_agent_is_followed_from_payment_to_active() {
     assert_eq!(paid["created_at"], "2027-01-15T08:00:09Z");
     assert_eq!(paid["active_at"], Value::Null);
 
-    world.store.open_due_attempts(at(9), 1).await.unwrap();
+    world
+        .store
+        .open_due_attempts(at(9), 1, Uuid::from_u128(1))
+        .await
+        .unwrap();
     assert_eq!(world.agent().await["awaits"], "GitHub's answer");
     world
         .store
@@ -179,7 +183,11 @@ async fn an_agent_is_followed_from_payment_to_active() {
 async fn a_waiting_job_says_why_and_until_when() {
     let world = World::new().await;
     world.pay(at(9)).await;
-    world.store.open_due_attempts(at(9), 1).await.unwrap();
+    world
+        .store
+        .open_due_attempts(at(9), 1, Uuid::from_u128(1))
+        .await
+        .unwrap();
     let refusal = Refusal {
         reason: "GITHUB_TOKEN was refused (401): Bad credentials",
         not_before: at(9),

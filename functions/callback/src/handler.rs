@@ -10,7 +10,7 @@ use axum::{
     routing::post,
 };
 use contract::{
-    REPORT_BYTES_MAX, Rejection, Reply, Report, SIGNATURE_HEADER, Said, Spec, Verifier,
+    REPORT_BYTES_MAX, Rejection, Reply, Report, SIGNATURE_HEADER, Said, ServerFacts, Spec, Verifier,
 };
 use domain::{JobId, TIMER_SLACK, Timestamp};
 use host::{ApiError, Clock, Entropy, Nudge, Nudges, read_body};
@@ -69,14 +69,18 @@ fn rejected(rejection: &Rejection) -> ApiError {
 
 impl Deps {
     async fn apply(&self, report: &Report, now: Timestamp) -> Result<Reply, ApiError> {
-        let claims = report.said == Said::Provisioning && report.step.is_none();
+        let claims = report.said == Said::Provisioning
+            && report.step.is_none()
+            && report.facts == ServerFacts::default();
         let fresh = JobId(self.entropy.uuid_v7(now));
         let record = record(report, || self.entropy.unit(), fresh)
             .map_err(|error| ApiError::malformed(format!("job_id is {error}")))?;
-        let outcome = self.store.apply_report(&record, now).await;
+        let applied = self.store.apply_report(&record, now).await;
+        let applied = applied.map_err(|error| unavailable(record.job_id, &error))?;
+        self.nudges.remind(applied.any_due, now).await;
         let (job_id, fence) = (record.job_id, record.fence);
         let step = record.step.as_deref();
-        match outcome.map_err(|error| unavailable(job_id, &error))? {
+        match applied.outcome {
             ReportOutcome::Accepted(accepted) => {
                 let go_on = accepted.go_on;
                 tracing::info!(%job_id, %fence, step, go_on, "report applied");
@@ -100,7 +104,11 @@ impl Deps {
             ReportOutcome::ConflictingIds => {
                 tracing::error!(%job_id, %fence, "the report tells other ids than one before");
                 let message = "the report tells another id than this attempt told before";
-                Err(ApiError::conflict("conflicting_ids", message))
+                Err(ApiError::new(
+                    StatusCode::BAD_REQUEST,
+                    "conflicting_ids",
+                    message,
+                ))
             }
             ReportOutcome::UnknownJob => Err(ApiError::not_found("there is no such job")),
         }
@@ -132,7 +140,6 @@ impl Deps {
     /// change nothing, and every other statement notices what is overdue.
     async fn tell(&self, accepted: &AcceptedReport, now: Timestamp) {
         let Some(Waiting { job_id, due }) = accepted.next else {
-            self.nudges.remind(accepted.any_due, now).await;
             return;
         };
         let sent = self

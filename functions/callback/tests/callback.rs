@@ -48,7 +48,12 @@ impl World {
         let world = Self::on(&config).await;
         world.store.record_payment(&payment(), NOW).await.unwrap();
         assert_eq!(
-            world.store.open_due_attempts(NOW, 1).await.unwrap().len(),
+            world
+                .store
+                .open_due_attempts(NOW, 1, Uuid::from_u128(1))
+                .await
+                .unwrap()
+                .len(),
             1
         );
         world
@@ -253,7 +258,7 @@ async fn another_run_another_fence_and_other_ids_are_409() {
     let (status, answer) = world.report(&other).await;
     assert_eq!(
         (status, code(&answer)),
-        (StatusCode::CONFLICT, "conflicting_ids")
+        (StatusCode::BAD_REQUEST, "conflicting_ids")
     );
     assert_eq!(world.status().await.state, AgentState::Provisioning);
 }

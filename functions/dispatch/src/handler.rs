@@ -4,9 +4,9 @@
 use crate::github::GitHub;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{JobId, TIMER_SLACK, Timestamp};
-use host::{Clock, Entropy, Nudge, NudgeError, Nudges};
-use std::{collections::BTreeSet, fmt, time::Duration};
-use store::{OpenedAttempt, Store, StoreError};
+use host::{Clock, DELAY_MAX, Entropy, Nudge, NudgeError, Nudges};
+use std::{fmt, time::Duration};
+use store::{Store, StoreError};
 
 /// Most attempts opened by one invocation: with [`CALLS_AT_ONCE`] and 10 s a call, they take at
 /// most 20 s of Lambda's 30.
@@ -23,6 +23,9 @@ pub(crate) const CALLS_AT_ONCE: usize = 4;
 
 /// A nudge that could not be handled comes again after this long.
 const AGAIN_AFTER: Duration = Duration::from_mins(1);
+
+/// Most jobs that one invocation sends a new timer for.
+const TIMERS: i64 = 20;
 
 /// What dispatch needs.
 #[derive(Debug)]
@@ -81,47 +84,38 @@ impl Deps {
         } else {
             self.look_after_overdue(OVERDUE_BATCH).await?
         };
-        self.keep_timers(nudges, &opened).await?;
         if slow || is_full(opened.len(), BATCH) || is_full(overdue, OVERDUE_BATCH) {
-            self.nudges.send(&Nudge::EMPTY, Duration::ZERO).await?;
+            // Whoever reads it does the rest, and keeps the timers.
+            return Ok(self.nudges.send(&Nudge::EMPTY, Duration::ZERO).await?);
+        }
+        self.keep_timers(nudges).await
+    }
+
+    /// Sees to it that every open job has a nudge under way: those whose nudge came too early,
+    /// or while another statement held the agent, and those whose nudge was lost with its
+    /// sender.
+    async fn keep_timers(&self, nudges: &[Nudge]) -> Result<(), Trouble> {
+        let jobs: Vec<JobId> = nudges.iter().filter_map(|nudge| nudge.job).collect();
+        let now = self.clock.now();
+        for job in self.store.jobs_without_timer(&jobs, now, TIMERS).await? {
+            self.arm(job.job_id, job.due, now).await?;
         }
         Ok(())
     }
 
-    /// A nudge that came early, or whose job was put off meanwhile, is sent on.
-    async fn keep_timers(&self, nudges: &[Nudge], opened: &[OpenedAttempt]) -> Result<(), Trouble> {
-        let mut jobs: BTreeSet<JobId> = nudges.iter().filter_map(|nudge| nudge.job).collect();
-        for attempt in opened {
-            jobs.remove(&attempt.job_id);
-        }
-        if jobs.is_empty() {
-            return Ok(());
-        }
-        let jobs: Vec<JobId> = jobs.into_iter().collect();
-        let now = self.clock.now();
-        let waiting = self.store.jobs_without_timer(&jobs, now).await?;
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        for job in &waiting {
-            self.arm(job.job_id, job.due, now).await?;
-        }
-        Ok(self.store.remember_timers(&waiting).await?)
-    }
-
-    /// Sends a nudge that arrives when `due` is surely past.
+    /// Sends a nudge that arrives when `due` is surely past, or as late as the queue can; then
+    /// remembers it.
     pub(crate) async fn arm(
         &self,
         job: JobId,
         due: Timestamp,
         now: Timestamp,
     ) -> Result<(), NudgeError> {
-        let delay = if due <= now {
-            Duration::ZERO
-        } else {
-            due.plus(TIMER_SLACK).since(now)
-        };
-        self.nudges.send(&Nudge::job(job, due), delay).await
+        let delay = due.max(now).plus(TIMER_SLACK).since(now).min(DELAY_MAX);
+        self.nudges.send(&Nudge::job(job, due), delay).await?;
+        let kept = self.store.remember_timer(job, now.plus(delay)).await;
+        put_up_with(kept, "a timer was sent and could not be remembered");
+        Ok(())
     }
 
     pub(crate) fn fresh_job(&self, now: Timestamp) -> JobId {

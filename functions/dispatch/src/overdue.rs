@@ -12,7 +12,7 @@ use domain::{
     retry_delays,
 };
 use futures_util::{StreamExt, stream};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use store::{Expiry, OverdueAttempt};
 
 /// When GitHub could not be asked, it is asked again after this long.
@@ -155,8 +155,9 @@ impl Deps {
         if let Some(next) = expired.next {
             self.arm(next.job_id, next.due, now).await?;
         }
-        for run_id in &seen.alive {
-            self.github.cancel(*run_id, now).await;
+        let runs: BTreeSet<u64> = seen.alive.iter().copied().chain(expired.run_id).collect();
+        for run_id in runs {
+            self.github.cancel(run_id, now).await;
         }
         Ok(())
     }

@@ -64,9 +64,10 @@ impl<'a> From<&'a OpenedAttempt> for Errand<'a> {
 impl Deps {
     /// Opens attempts for everything due, at most `limit`, and starts their runs.
     pub(crate) async fn start_due(&self, limit: i64) -> Result<Vec<OpenedAttempt>, Trouble> {
+        let now = self.clock.now();
         let opened = self
             .store
-            .open_due_attempts(self.clock.now(), limit)
+            .open_due_attempts(now, limit, self.entropy.uuid_v7(now))
             .await?;
         let results: Vec<Result<(), NudgeError>> = stream::iter(&opened)
             .map(|attempt| Box::pin(self.start_opened(attempt)))

@@ -73,7 +73,7 @@ impl World {
             ("GITHUB_TOKEN", token),
             ("GITHUB_REPOSITORY", "acme/agents"),
             ("GITHUB_API_URL", &api),
-            ("CALLBACK_URL", "http://cb.test/callback"),
+            ("CALLBACK_URL", "https://cb.test/callback"),
         ]));
         let network = Transport::network(&NetworkSettings::default()).unwrap();
         let http = Client::new(network, Secrets::new(), Dice::seeded(1));

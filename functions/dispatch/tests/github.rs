@@ -41,7 +41,7 @@ async fn world() -> Sim {
 fn client(pairs: &[(&str, &str)]) -> GitHub {
     let rest = [
         ("GITHUB_REPOSITORY", "acme/agents"),
-        ("CALLBACK_URL", "http://cb.test/callback"),
+        ("CALLBACK_URL", "https://cb.test/callback"),
     ];
     let settings = GitHubSettings::read(Reader::new(pairs.iter().copied().chain(rest)));
     let network = Transport::network(&NetworkSettings::default()).unwrap();
@@ -64,7 +64,7 @@ fn inputs(fence: i64) -> Inputs {
         job_id: JOB.to_owned(),
         agent_id: "0192f3a4-7b1c-7def-8a90-123456789abc".to_owned(),
         region: "eu-west".to_owned(),
-        callback_url: "http://cb.test/callback".to_owned(),
+        callback_url: "https://cb.test/callback".to_owned(),
         fence,
         operation: Operation::Provision,
     }

@@ -12,7 +12,7 @@ pub struct IdError {
 
 impl fmt::Display for IdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a {}: {}", self.kind, self.why)
+        write!(f, "not {}: {}", self.kind, self.why)
     }
 }
 
@@ -48,12 +48,12 @@ macro_rules! uuid_id {
 uuid_id!(
     /// The thing sold.
     AgentId,
-    "agent id"
+    "an agent id"
 );
 uuid_id!(
     /// One durable intention about an agent.
     JobId,
-    "job id"
+    "a job id"
 );
 
 macro_rules! text_id {
@@ -94,12 +94,12 @@ macro_rules! text_id {
 text_id!(
     /// What is paid: `sub_…`, or `cs_…` for a one-off payment.
     SubscriptionId,
-    "subscription id"
+    "a subscription id"
 );
 text_id!(
     /// Stripe's event id, `evt_…`.
     EventId,
-    "event id"
+    "an event id"
 );
 
 /// A counter per agent, one more for every attempt of any of its jobs. Counts from 1.

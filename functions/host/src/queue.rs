@@ -21,7 +21,7 @@ use std::{
 
 /// Bounds of a send: a webhook has 10 s in all, and Stripe wants its answer well before.
 const ATTEMPT_MAX: Duration = Duration::from_secs(2);
-const SEND_MAX: Duration = Duration::from_secs(5);
+const SEND_MAX: Duration = Duration::from_secs(3);
 const ATTEMPTS: u32 = 3;
 
 /// At most one empty nudge per process in this time, whoever asks.

@@ -113,8 +113,9 @@ CREATE TABLE jobs (
     error_class text CHECK (error_class IN ('transient', 'capacity', 'permanent')),
     -- When somebody has to look at this job again.
     due_at timestamptz NOT NULL,
-    -- When the nudge that is under way for it arrives.
-    timer_at timestamptz,
+    -- When the newest nudge for it arrives that is known to be under way, or is about to be
+    -- sent. Well past: nobody is sure to look, and any dispatcher sends another.
+    timer_at timestamptz NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     finished_at timestamptz,
@@ -124,6 +125,7 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_one_open_per_kind ON jobs (agent_id, kind)
     WHERE state IN ('queued', 'dispatched', 'running');
 CREATE INDEX jobs_due ON jobs (due_at) WHERE state IN ('queued', 'dispatched', 'running');
+CREATE INDEX jobs_timer ON jobs (timer_at) WHERE state IN ('queued', 'dispatched', 'running');
 CREATE INDEX jobs_of_agent ON jobs (agent_id, created_at);
 
 CREATE TABLE attempts (
@@ -139,6 +141,8 @@ CREATE TABLE attempts (
     -- The run that claimed. Both parts are empty, not null, for the first version's runner.
     workflow_run_id text,
     run_attempt integer,
+    -- Which call opened it: a call that is repeated finds what it opened the first time.
+    opened_by uuid NOT NULL,
     dispatched_again boolean NOT NULL DEFAULT false,
     opened_at timestamptz NOT NULL,
     claimed_at timestamptz,
@@ -165,6 +169,7 @@ CREATE TABLE attempts (
 CREATE UNIQUE INDEX attempts_one_live_per_agent ON attempts (agent_id)
     WHERE state IN ('intended', 'accepted', 'claimed');
 CREATE INDEX attempts_of_job ON attempts (job_id);
+CREATE INDEX attempts_opened_by ON attempts (opened_by) WHERE state = 'intended';
 
 CREATE TABLE instances (
     agent_id uuid NOT NULL REFERENCES agents,
@@ -254,12 +259,13 @@ BEGIN
     END IF;
     IF NEW.queued_job_id IS DISTINCT FROM old_queued
         AND NEW.queued_job_id IS DISTINCT FROM old_live AND NEW.queued_job_id IS NOT NULL THEN
-        INSERT INTO jobs (job_id, agent_id, kind, state, due_at, created_at, updated_at)
+        INSERT INTO jobs (job_id, agent_id, kind, state, due_at, timer_at, created_at, updated_at)
         VALUES (NEW.queued_job_id, NEW.agent_id, NEW.queued_kind, 'queued',
                 CASE WHEN NEW.live = 'none' THEN NEW.updated_at ELSE 'infinity' END,
-                NEW.updated_at, NEW.updated_at);
+                NEW.updated_at, NEW.updated_at, NEW.updated_at);
     ELSIF NEW.live = 'none' AND old_live IS NOT NULL AND NEW.queued_job_id = old_queued THEN
-        UPDATE jobs SET due_at = NEW.updated_at, updated_at = NEW.updated_at
+        UPDATE jobs SET due_at = NEW.updated_at, timer_at = NEW.updated_at,
+            updated_at = NEW.updated_at
         WHERE job_id = NEW.queued_job_id;
     END IF;
     RETURN NULL;

@@ -33,16 +33,24 @@ WITH known AS (
     FROM held CROSS JOIN job
 ), ended AS (
     SELECT merged.*, job.kind,
-        CASE WHEN $6 = 'succeeded' AND job.kind = 'provision'
-                  AND (server_id IS NULL OR server_ip IS NULL OR tailscale_ip IS NULL)
-             THEN 'unreported' ELSE $5 END AS ending,
+        CASE
+            WHEN $6 <> 'succeeded' OR job.kind <> 'provision' THEN $5
+            WHEN server_id IS NULL THEN 'unreported'
+            WHEN server_ip IS NULL OR tailscale_ip IS NULL THEN 'failed'
+            ELSE $5 END AS ending,
         ($10::bigint[])[job.attempts] AS wait
     FROM merged CROSS JOIN job WHERE verdict = 'live'
 ), outcome AS (
     SELECT ended.*, doomed,
         ending IN ('ready', 'awaiting_credentials') AS well,
         ending = 'failed' AND (wait IS NOT NULL OR doomed) AS again,
-        CASE WHEN ending = 'unreported' THEN 'the runner reported no server' ELSE $7 END AS why
+        CASE
+            WHEN ending = 'unreported' THEN 'the runner reported no server'
+            WHEN ending = 'failed' AND $6 = 'succeeded' THEN
+                'the runner reported server ' || server_id || ' without all of its addresses'
+            ELSE $7 END AS why,
+        CASE WHEN $6 = 'succeeded' AND ending IN ('unreported', 'failed') THEN 'permanent'
+             ELSE $8 END AS class
     FROM ended CROSS JOIN (
         SELECT queued_kind = 'destroy' AND live <> 'destroy' AS doomed FROM agent) AS fate
 ), free AS (
@@ -72,7 +80,7 @@ WITH known AS (
 ), attempt AS (
     UPDATE attempts t SET
         state = CASE
-            WHEN outcome.ending = 'unreported' THEN 'failed'
+            WHEN $6 = 'succeeded' AND NOT outcome.well THEN 'failed'
             WHEN $6 = 'failed' AND outcome.doomed THEN 'aborted'
             ELSE $6 END,
         workflow_run_id = coalesce(t.workflow_run_id, $3),
@@ -86,7 +94,7 @@ WITH known AS (
         device_id = outcome.device_id,
         server_name = outcome.server_name,
         error = outcome.why,
-        error_class = CASE WHEN outcome.ending = 'unreported' THEN 'permanent' ELSE $8 END,
+        error_class = outcome.class,
         failed_step = $9,
         updated_at = $20,
         finished_at = $20
@@ -101,8 +109,9 @@ WITH known AS (
         finished_at = CASE WHEN free.queued_job_id = jobs.job_id AND NOT outcome.well
             THEN NULL ELSE $20 END,
         due_at = $20 + interval '1 microsecond' * coalesce(outcome.wait, 0),
+        timer_at = $20,
         reason = outcome.why,
-        error_class = CASE WHEN outcome.ending = 'unreported' THEN 'permanent' ELSE $8 END,
+        error_class = outcome.class,
         updated_at = $20
     FROM outcome CROSS JOIN free WHERE jobs.job_id = $1
     RETURNING jobs.job_id, jobs.due_at

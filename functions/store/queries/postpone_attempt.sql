@@ -10,6 +10,6 @@ WITH agent AS (
         AND attempts.state IN ('intended', 'accepted') AND NOT ($3 AND dispatched_again)
     RETURNING attempts.job_id
 )
-UPDATE jobs SET due_at = $4, timer_at = NULL, updated_at = $5
+UPDATE jobs SET due_at = $4, timer_at = $5, updated_at = $5
 FROM attempt WHERE jobs.job_id = attempt.job_id
 RETURNING jobs.job_id

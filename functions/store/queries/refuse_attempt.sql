@@ -35,6 +35,7 @@ WITH agent AS (
         reason = $3,
         due_at = greatest($5, $7 + interval '1 microsecond' *
             ($4::bigint[])[least(jobs.refusals + 1, cardinality($4::bigint[]))]),
+        timer_at = $7,
         updated_at = $7
     FROM free WHERE jobs.job_id = free.job_id
     RETURNING jobs.job_id, jobs.due_at

@@ -42,7 +42,7 @@ WITH known AS (
     UPDATE jobs SET
         state = 'running',
         due_at = least($12, attempt.claimed_at + ($13 - $14)),
-        timer_at = CASE WHEN attempt.claims THEN NULL ELSE jobs.timer_at END,
+        timer_at = CASE WHEN attempt.claims THEN $14 ELSE jobs.timer_at END,
         reason = CASE WHEN attempt.claims THEN NULL ELSE jobs.reason END,
         updated_at = $14
     FROM attempt WHERE jobs.job_id = attempt.job_id
@@ -53,7 +53,6 @@ SELECT
     coalesce(judged.verdict, CASE WHEN agent.live_fence = $2 THEN 'unseen'
                                WHEN EXISTS (SELECT FROM known) THEN 'fenced' END) AS verdict,
     agent.queued_kind = 'destroy' AND agent.live <> 'destroy' AS stop,
-    agent.agent_id,
     agent.name,
     agent.region,
     working.due_at,

@@ -5,15 +5,19 @@ use crate::{
     events::{get, time, timestamp, word},
     statement,
 };
-use domain::{
-    AgentId, AttemptState, ErrorClass, Fence, INSPECT_AFTER, JobId, JobKind, TIMER_SLACK, Timestamp,
-};
+use domain::{AgentId, AttemptState, ErrorClass, Fence, INSPECT_AFTER, JobId, JobKind, Timestamp};
 use std::time::{Duration, SystemTime};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-/// Whoever opened an attempt has sent its timer by then, or is dead. Shorter than the time after
-/// which the queue gives a dead one's nudge to another.
-const JUST_NOW: Duration = Duration::from_mins(1);
+/// Whoever opened an attempt has sent its timer by then, or is dead.
+const JUST_NOW: Duration = Duration::from_secs(30);
+
+/// A nudge that should have come this long ago will not come any more.
+const LONG_AGO: Duration = Duration::from_secs(15);
+
+/// Clocks of two machines differ by less.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 /// An attempt that was just opened and is to be dispatched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +114,7 @@ pub(crate) fn delays(durations: &[Duration]) -> Vec<i64> {
 
 impl Store {
     /// Opens an attempt, with a new fence, for every queued job that is due, at most `limit`.
+    /// `call` is a fresh id.
     ///
     /// # Errors
     /// When the database does not take it.
@@ -117,10 +122,13 @@ impl Store {
         &self,
         now: Timestamp,
         limit: i64,
+        call: Uuid,
     ) -> Result<Vec<OpenedAttempt>, StoreError> {
         let from = &statement::OPEN_DUE_ATTEMPTS;
         let due = now.plus(INSPECT_AFTER);
-        let rows = self.query(from, &[&time(now), &limit, &time(due)]).await?;
+        let rows = self
+            .query(from, &[&time(now), &limit, &time(due), &call])
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(OpenedAttempt {
@@ -294,37 +302,41 @@ impl Store {
         }))
     }
 
-    /// Of the nudged jobs, those that are not due yet and have no nudge under way that is known
-    /// of: one is to be sent for each, and then to be remembered.
+    /// Open jobs for which nobody is sure to look when they are due, at most `limit`: a nudge is
+    /// to be sent for each. `nudged` are the jobs whose nudges have just come.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn jobs_without_timer(
         &self,
-        jobs: &[JobId],
+        nudged: &[JobId],
         now: Timestamp,
+        limit: i64,
     ) -> Result<Vec<Waiting>, StoreError> {
         let from = &statement::JOBS_WITHOUT_TIMER;
-        let ids: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
-        let just_now = time(now) - JUST_NOW;
-        let rows = self.query(from, &[&ids, &just_now, &time(now)]).await?;
+        let nudged: Vec<Uuid> = nudged.iter().map(|job| job.0).collect();
+        let now = time(now);
+        let just_come = now + CLOCKS_DIFFER;
+        let params: [&(dyn ToSql + Sync); 5] = [
+            &nudged,
+            &(now - LONG_AGO),
+            &just_come,
+            &(now - JUST_NOW),
+            &limit,
+        ];
+        let rows = self.query(from, &params).await?;
         rows.iter()
             .filter_map(|row| waiting(from, row).transpose())
             .collect()
     }
 
-    /// Remembers nudges that were sent, to arrive shortly after each job is due. It comes after
-    /// the sending, so that a nudge that never went is never relied on.
+    /// Remembers a nudge that was sent for a job. It comes after the sending, so that a nudge
+    /// that never went is never relied on.
     ///
     /// # Errors
     /// When the database does not take it.
-    pub async fn remember_timers(&self, sent: &[Waiting]) -> Result<(), StoreError> {
-        let ids: Vec<Uuid> = sent.iter().map(|waiting| waiting.job_id.0).collect();
-        let arrivals: Vec<SystemTime> = sent
-            .iter()
-            .map(|waiting| time(waiting.due.plus(TIMER_SLACK)))
-            .collect();
-        self.query(&statement::REMEMBER_TIMERS, &[&ids, &arrivals])
+    pub async fn remember_timer(&self, job: JobId, arrives: Timestamp) -> Result<(), StoreError> {
+        self.query(&statement::REMEMBER_TIMER, &[&job.0, &time(arrives)])
             .await?;
         Ok(())
     }

@@ -13,8 +13,9 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-const STATEMENT_LIMIT: Duration = Duration::from_secs(8);
+// A function has 10 s in all, and sends a nudge besides.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+const STATEMENT_LIMIT: Duration = Duration::from_secs(4);
 
 /// Where the database is and whom to trust.
 #[derive(Debug, Clone)]
@@ -90,14 +91,15 @@ impl Store {
     }
 
     /// Runs a statement; once more when another transaction came between, or when the
-    /// connection turned out to be dead. Every statement may run twice without harm.
+    /// connection turned out to be dead. Then it may have taken effect, so every statement can
+    /// be repeated with the same parameters and answers what the first one would have.
     pub(crate) async fn query(
         &self,
         statement: &Statement,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
         match self.once(statement, params).await {
-            Err(error) if error.came_between() || error.is_unavailable() => {
+            Err(error) if error.is_worth_a_repeat() => {
                 tracing::warn!(statement = statement.name, %error, "statement repeated");
                 self.once(statement, params).await
             }
@@ -189,12 +191,8 @@ fn is_local(host: &Host) -> bool {
 
 /// Opens a connection and lets it work in the background of this runtime.
 pub(crate) async fn connect(config: &Config, ca_pem: Option<&[u8]>) -> Result<Client, StoreError> {
-    let failed = |error: &tokio_postgres::Error| match StoreError::from_postgres("connect", error) {
-        StoreError::Refused { message, .. } => StoreError::Unavailable(message),
-        other @ (StoreError::Unavailable(_)
-        | StoreError::Settings(_)
-        | StoreError::Row { .. }
-        | StoreError::Migration(_)) => other,
+    let failed = |error: &tokio_postgres::Error| {
+        StoreError::Unavailable(StoreError::from_postgres("connect", error).to_string())
     };
     let attempt = async {
         if config.get_ssl_mode() == SslMode::Disable {
@@ -214,7 +212,7 @@ pub(crate) async fn connect(config: &Config, ca_pem: Option<&[u8]>) -> Result<Cl
         .await
         .unwrap_or_else(|_| {
             Err(StoreError::Unavailable(
-                "no connection within 5 s".to_owned(),
+                "no connection within 3 s".to_owned(),
             ))
         })
 }

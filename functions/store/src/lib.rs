@@ -19,5 +19,7 @@ pub use connect::{ConnectConfig, Store};
 pub use error::StoreError;
 pub use events::{EventOutcome, EventRecord, PaymentOutcome, PaymentRecord};
 pub use migrate::migrate;
-pub use reports::{AcceptedReport, MachineFacts, ReportOutcome, ReportRecord, ReportSaid};
+pub use reports::{
+    AcceptedReport, AppliedReport, MachineFacts, ReportOutcome, ReportRecord, ReportSaid,
+};
 pub use status::{AgentStatus, AttemptStatus, InstanceStatus, JobStatus, Passed};

@@ -70,7 +70,18 @@ async fn write_rules(transaction: &Transaction<'_>) -> Result<(), tokio_postgres
     legal_rows::<AgentState>(&mut changes);
     legal_rows::<JobState>(&mut changes);
     legal_rows::<AttemptState>(&mut changes);
-    insert(transaction, legal, changes).await
+    insert(transaction, legal, changes).await?;
+    // Agents whose facts now mean something else: the trigger settles them.
+    transaction
+        .batch_execute(
+            "UPDATE agents SET fresh_job_id = gen_random_uuid(), updated_at = now()
+             FROM decision d
+             WHERE (d.payment, d.wish, d.existing, d.gave_up, d.live, d.config_pending) =
+                   (agents.payment, agents.wish, agents.existing, agents.gave_up, agents.live,
+                    agents.config_pending)
+                 AND (d.state, d.next_job) <> (agents.state, agents.queued_kind)",
+        )
+        .await
 }
 
 async fn insert(

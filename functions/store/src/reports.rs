@@ -6,9 +6,7 @@ use crate::{
     events::{get, time, timestamp},
     statement,
 };
-use domain::{
-    AgentId, AttemptState, Ending, ErrorClass, Fence, JobId, LEASE, Timestamp, WORK_LIMIT,
-};
+use domain::{AttemptState, Ending, ErrorClass, Fence, JobId, LEASE, Timestamp, WORK_LIMIT};
 use std::time::{Duration, SystemTime};
 use tokio_postgres::{Row, types::ToSql};
 
@@ -76,8 +74,6 @@ pub struct ReportRecord {
 /// A report that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptedReport {
-    /// The agent it is about.
-    pub agent_id: Option<AgentId>,
     /// The agent's name for people.
     pub name: String,
     /// Where the customer wants the machine.
@@ -88,6 +84,13 @@ pub struct AcceptedReport {
     pub due: Option<Timestamp>,
     /// The job that comes next when the attempt is over: nudge for it.
     pub next: Option<Waiting>,
+}
+
+/// What a report led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedReport {
+    /// What became of it.
+    pub outcome: ReportOutcome,
     /// Some job's due time is past: nudge dispatch.
     pub any_due: bool,
 }
@@ -116,7 +119,7 @@ impl Store {
         &self,
         report: &ReportRecord,
         now: Timestamp,
-    ) -> Result<ReportOutcome, StoreError> {
+    ) -> Result<AppliedReport, StoreError> {
         match &report.said {
             ReportSaid::Progress => self.progress(report, now).await,
             ReportSaid::Succeeded {
@@ -169,7 +172,7 @@ impl Store {
         &self,
         report: &ReportRecord,
         now: Timestamp,
-    ) -> Result<ReportOutcome, StoreError> {
+    ) -> Result<AppliedReport, StoreError> {
         let from = &statement::REPORT_PROGRESS;
         let row = self
             .query_seeing(
@@ -192,19 +195,19 @@ impl Store {
                 ],
             )
             .await?;
-        if let Some(refused) = refused(from, &row)? {
-            return Ok(refused);
+        let any_due = get(from, &row, "any_due")?;
+        if let Some(outcome) = refused(from, &row)? {
+            return Ok(AppliedReport { outcome, any_due });
         }
         let due: Option<SystemTime> = get(from, &row, "due_at")?;
-        Ok(ReportOutcome::Accepted(AcceptedReport {
-            agent_id: get::<Option<_>>(from, &row, "agent_id")?.map(AgentId),
+        let outcome = ReportOutcome::Accepted(AcceptedReport {
             name: get::<Option<String>>(from, &row, "name")?.unwrap_or_default(),
             region: get::<Option<String>>(from, &row, "region")?.unwrap_or_default(),
             go_on: get::<Option<bool>>(from, &row, "stop")? != Some(true),
             due: due.map(timestamp),
             next: None,
-            any_due: get(from, &row, "any_due")?,
-        }))
+        });
+        Ok(AppliedReport { outcome, any_due })
     }
 
     async fn end(
@@ -212,7 +215,7 @@ impl Store {
         report: &ReportRecord,
         end: End<'_>,
         now: Timestamp,
-    ) -> Result<ReportOutcome, StoreError> {
+    ) -> Result<AppliedReport, StoreError> {
         let from = &statement::END_ATTEMPT;
         let (error, class, step, waits) = match end.failure {
             Some((error, class, step, waits)) => {
@@ -247,18 +250,18 @@ impl Store {
                 ],
             )
             .await?;
-        if let Some(refused) = refused(from, &row)? {
-            return Ok(refused);
+        let any_due = get(from, &row, "any_due")?;
+        if let Some(outcome) = refused(from, &row)? {
+            return Ok(AppliedReport { outcome, any_due });
         }
-        Ok(ReportOutcome::Accepted(AcceptedReport {
-            agent_id: None,
+        let outcome = ReportOutcome::Accepted(AcceptedReport {
             name: String::new(),
             region: String::new(),
             go_on: true,
             due: None,
             next: waiting(from, &row)?,
-            any_due: get(from, &row, "any_due")?,
-        }))
+        });
+        Ok(AppliedReport { outcome, any_due })
     }
 }
 

@@ -29,7 +29,7 @@ statements! {
     RECORD_PAYMENT => "record_payment" [
         TEXT, TEXT, INT8, BOOL, TEXT, TEXT, TEXT, UUID, UUID, TEXT, TEXT, TEXT, UUID, TIMESTAMPTZ
     ];
-    OPEN_DUE_ATTEMPTS => "open_due_attempts" [TIMESTAMPTZ, INT8, TIMESTAMPTZ];
+    OPEN_DUE_ATTEMPTS => "open_due_attempts" [TIMESTAMPTZ, INT8, TIMESTAMPTZ, UUID];
     ACCEPT_ATTEMPT => "accept_attempt" [UUID, INT8, TEXT, TIMESTAMPTZ];
     REFUSE_ATTEMPT => "refuse_attempt" [
         UUID, INT8, TEXT, INT8_ARRAY, TIMESTAMPTZ, UUID, TIMESTAMPTZ
@@ -44,8 +44,10 @@ statements! {
     ];
     OVERDUE_ATTEMPTS => "overdue_attempts" [TIMESTAMPTZ, INT8];
     POSTPONE_ATTEMPT => "postpone_attempt" [UUID, INT8, BOOL, TIMESTAMPTZ, TIMESTAMPTZ];
-    JOBS_WITHOUT_TIMER => "jobs_without_timer" [UUID_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ];
-    REMEMBER_TIMERS => "remember_timers" [UUID_ARRAY, TIMESTAMPTZ_ARRAY];
+    JOBS_WITHOUT_TIMER => "jobs_without_timer" [
+        UUID_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, INT8
+    ];
+    REMEMBER_TIMER => "remember_timer" [UUID, TIMESTAMPTZ];
     CONTRADICTIONS => "contradictions" [];
     AGENT_STATUS => "agent_status" [UUID, TIMESTAMPTZ];
 }

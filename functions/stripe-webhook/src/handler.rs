@@ -72,7 +72,8 @@ async fn receive(
         .map_err(distrusted)?;
     let text = str::from_utf8(&body)
         .map_err(|error| refused(format!("the event is not UTF-8: {error}")))?;
-    let event = Event::parse(text).map_err(|Malformed(what)| refused(what))?;
+    let event = Event::parse(text)
+        .map_err(|Malformed(what)| refused(format!("the event is malformed: {what}")))?;
     right_kind(deps.livemode, &event)?;
     let recorded = deps.record(&event, text, now).await?;
     deps.tell(&event, &recorded, now).await?;

@@ -1,7 +1,7 @@
 //! What the schema itself refuses, and that its rules are the domain's.
 
 use super::world::{World, at};
-use domain::{AgentState, AttemptState, JobState, Machine};
+use domain::{AgentState, AttemptState, Ending, Existing, JobKind, JobState, Machine, Payment};
 use std::fmt::Display;
 
 async fn refused(world: &World, sql: &str) -> String {
@@ -46,8 +46,9 @@ async fn an_agent_has_one_live_attempt_and_one_open_job_of_a_kind() {
     let attempt = world.opened().await;
     let (agent, job) = (attempt.agent_id, attempt.job_id);
     let second_attempt = format!(
-        "INSERT INTO attempts (agent_id, fence, job_id, number, state, opened_at, updated_at)
-         VALUES ('{agent}', 2, '{job}', 2, 'intended', now(), now())"
+        "INSERT INTO attempts
+             (agent_id, fence, job_id, number, state, opened_by, opened_at, updated_at)
+         VALUES ('{agent}', 2, '{job}', 2, 'intended', '{job}', now(), now())"
     );
     assert!(
         refused(&world, &second_attempt)
@@ -55,8 +56,8 @@ async fn an_agent_has_one_live_attempt_and_one_open_job_of_a_kind() {
             .contains("attempts_one_live_per_agent")
     );
     let second_job = format!(
-        "INSERT INTO jobs (job_id, agent_id, kind, state, due_at, created_at, updated_at)
-         VALUES (gen_random_uuid(), '{agent}', 'provision', 'queued', now(), now(), now())"
+        "INSERT INTO jobs (job_id, agent_id, kind, state, due_at, timer_at, created_at, updated_at)
+         VALUES (gen_random_uuid(), '{agent}', 'provision', 'queued', now(), now(), now(), now())"
     );
     assert!(
         refused(&world, &second_job)
@@ -74,6 +75,26 @@ async fn a_state_written_by_hand_follows_the_facts_all_the_same() {
         .batch_execute("UPDATE agents SET state = 'active'")
         .await
         .unwrap();
+    assert_eq!(
+        world.state(attempt.agent_id).await,
+        "provisioning: provision queued intended"
+    );
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_migration_settles_agents_whose_facts_mean_something_else_now() {
+    let world = World::new().await;
+    let attempt = world.opened().await;
+    let client = world.client().await;
+    let before = "SET session_replication_role = replica;
+        UPDATE agents SET state = 'failed'; SET session_replication_role = origin";
+    client.batch_execute(before).await.unwrap();
+    let config = crate::ConnectConfig {
+        url: world.url.clone().into(),
+        ca_pem: None,
+    };
+    crate::migrate(&config).await.unwrap();
     assert_eq!(
         world.state(attempt.agent_id).await,
         "provisioning: provision queued intended"
@@ -117,10 +138,40 @@ async fn the_rules_in_the_database_are_the_domains() {
     found.sort();
     expected.sort();
     assert_eq!(found, expected);
-    let count: i64 = client
-        .query_one("SELECT count(*) FROM decision", &[])
-        .await
-        .unwrap()
-        .get(0);
-    assert_eq!(usize::try_from(count).unwrap(), domain::decisions().count());
+    let text = "SELECT concat_ws('/', payment, wish, existing, gave_up, live, config_pending,
+            next_job, state) FROM decision
+        UNION ALL SELECT concat_ws('/', kind, ending, before, after) FROM effect
+        UNION ALL SELECT concat_ws('/', payment, age, rank) FROM payment_order";
+    let rows = client.query(text, &[]).await.unwrap();
+    let mut found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let mut expected = rules();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+/// The rules as the domain has them, one line each.
+fn rules() -> Vec<String> {
+    let name = |kind: Option<JobKind>| kind.map_or("none", JobKind::as_str);
+    let decisions = domain::decisions().map(|(f, next, state)| {
+        let pending = if f.config_pending { "t" } else { "f" };
+        let (gave_up, live, next) = (name(f.gave_up), name(f.live), name(next));
+        format!(
+            "{}/{}/{}/{gave_up}/{live}/{pending}/{next}/{state}",
+            f.payment, f.wish, f.existing
+        )
+    });
+    let payments = Payment::ALL
+        .iter()
+        .map(|payment| format!("{payment}/{}/{}", payment.age(), payment.rank()));
+    let mut rules: Vec<String> = decisions.chain(payments).collect();
+    for kind in JobKind::ALL {
+        for ending in Ending::ALL {
+            for before in Existing::ALL {
+                let after = domain::effect(*kind, *ending, *before);
+                rules.push(format!("{kind}/{ending}/{before}/{after}"));
+            }
+        }
+    }
+    rules
 }

@@ -131,7 +131,7 @@ async fn an_agent_canceled_meanwhile_is_destroyed_when_its_runner_succeeds() {
     assert!(
         world
             .store
-            .open_due_attempts(at(8), 9)
+            .open_due_attempts(at(8), 9, world.id())
             .await
             .unwrap()
             .is_empty()
@@ -147,7 +147,7 @@ async fn an_agent_canceled_meanwhile_is_destroyed_when_its_runner_succeeds() {
     );
     let destroy = world
         .store
-        .open_due_attempts(next.due, 9)
+        .open_due_attempts(next.due, 9, world.id())
         .await
         .unwrap()
         .remove(0);
@@ -182,12 +182,13 @@ async fn two_dispatchers_never_open_one_job_twice() {
         url: world.url.clone().into(),
         ca_pem: None,
     };
+    let calls = &world;
     let dispatchers = (0..8).map(|_| {
         let store = crate::Store::new(&config).unwrap();
         async move {
             let mut opened = Vec::new();
             loop {
-                let more = store.open_due_attempts(at(1), 5).await.unwrap();
+                let more = store.open_due_attempts(at(1), 5, calls.id()).await.unwrap();
                 if more.is_empty() {
                     return opened;
                 }
@@ -202,40 +203,137 @@ async fn two_dispatchers_never_open_one_job_twice() {
 }
 
 #[tokio::test]
-async fn a_timer_is_sent_anew_only_when_none_is_under_way() {
+async fn a_timer_is_sent_anew_when_none_is_sure_to_come() {
     let world = World::new().await;
     let attempt = world.opened().await;
-    let without = async |now| {
+    let without = async |nudged: &[JobId], now| {
         let jobs = world
             .store
-            .jobs_without_timer(&[attempt.job_id], now)
+            .jobs_without_timer(nudged, now, 9)
             .await
             .unwrap();
         jobs.first().map(|waiting| waiting.due)
     };
+    let me = [attempt.job_id];
     assert_eq!(
-        without(at(50)).await,
+        without(&me, at(20)).await,
         None,
         "whoever opened it is about to send one"
     );
-    assert_eq!(without(at(70)).await, Some(at(301)), "it has died");
+    assert_eq!(without(&[], at(40)).await, Some(at(301)), "it has died");
+    world
+        .store
+        .remember_timer(attempt.job_id, at(303))
+        .await
+        .unwrap();
+    assert_eq!(without(&me, at(60)).await, None, "it is under way");
     world
         .accepted(&world.report(&attempt, 1, ReportSaid::Progress), at(80))
         .await;
-    assert_eq!(without(at(81)).await, Some(at(260)));
-    let sent = crate::Waiting {
-        job_id: attempt.job_id,
-        due: at(260),
-    };
-    world.store.remember_timers(&[sent]).await.unwrap();
-    assert_eq!(without(at(82)).await, None);
+    assert_eq!(
+        without(&[], at(81)).await,
+        None,
+        "whoever took the claim is about to send one"
+    );
+    world
+        .store
+        .remember_timer(attempt.job_id, at(262))
+        .await
+        .unwrap();
     world
         .accepted(&world.report(&attempt, 2, ReportSaid::Progress), at(160))
         .await;
-    assert_eq!(without(at(261)).await, None);
+    assert_eq!(without(&me, at(256)).await, None);
+    assert_eq!(without(&[], at(262)).await, None);
     assert_eq!(
-        without(at(262)).await,
+        without(&me, at(261)).await,
         Some(at(340)),
-        "it came, and came early"
+        "it came, by a clock a little behind"
     );
+    assert_eq!(
+        without(&[], at(277)).await,
+        Some(at(340)),
+        "it should have come long ago"
+    );
+}
+
+#[tokio::test]
+async fn a_job_whose_agent_was_held_is_nudged_again() {
+    let world = World::new().await;
+    let agent = AgentId(world.id());
+    let paid = world.pay("evt_1", "sub_1", agent).await;
+    let holder = world.client().await;
+    holder
+        .batch_execute("BEGIN; SELECT FROM agents FOR UPDATE")
+        .await
+        .unwrap();
+    assert!(
+        world
+            .store
+            .open_due_attempts(at(1), 9, world.id())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let nudged = [paid.queued_job_id.unwrap()];
+    let again = world
+        .store
+        .jobs_without_timer(&nudged, at(1), 9)
+        .await
+        .unwrap();
+    assert_eq!(again.len(), 1);
+    holder.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(
+        world
+            .store
+            .open_due_attempts(at(3), 9, world.id())
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_call_whose_answer_was_lost_answers_the_same_when_repeated() {
+    let world = World::new().await;
+    let agent = AgentId(world.id());
+    world.pay("evt_1", "sub_1", agent).await;
+    let call = world.id();
+    let first = world.store.open_due_attempts(at(1), 9, call).await.unwrap();
+    assert_eq!(first.len(), 1);
+    assert_eq!(
+        world.store.open_due_attempts(at(1), 9, call).await.unwrap(),
+        first
+    );
+    assert!(
+        world
+            .store
+            .open_due_attempts(at(1), 9, world.id())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_machine_that_is_only_half_known_is_cleaned_up() {
+    let world = World::new().await;
+    let attempt = world.opened().await;
+    let mut done = world.success(&attempt);
+    done.facts.tailscale_ip = None;
+    world.accepted(&done, at(5)).await;
+    assert_eq!(
+        world.state(attempt.agent_id).await,
+        "failed: destroy queued none"
+    );
+    let status = world
+        .store
+        .agent_status(attempt.agent_id, at(6))
+        .await
+        .unwrap()
+        .unwrap();
+    let reason = "the runner reported server 42 without all of its addresses";
+    assert_eq!(status.reason.as_deref(), Some(reason));
+    world.check().await;
 }

@@ -5,6 +5,7 @@
     reason = "a test names the cases it is about and treats all others alike"
 )]
 
+mod facts;
 mod guards;
 mod lost;
 mod pairs;

@@ -4,7 +4,6 @@
 use super::world::{World, at};
 use crate::{
     ConnectConfig, Expiry, OpenedAttempt, OverdueAttempt, Refusal, ReportRecord, ReportSaid, Store,
-    Waiting,
 };
 use domain::{AgentId, AttemptState, ErrorClass, JobId, Payment};
 use serde_json::Value;
@@ -19,6 +18,8 @@ enum Stage {
     Accepted,
     Claimed,
     Doomed,
+    /// A clean-up after a provision that gave up, claimed.
+    CleaningUp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,10 +38,12 @@ enum Act {
     FailPermanent,
     Expire,
     DispatchAgain,
+    Wait,
     Remember,
+    RecordEvent,
 }
 
-const ACTS: [Act; 15] = [
+const ACTS: [Act; 17] = [
     Act::PayAgain,
     Act::PayOtherSubscription,
     Act::Cancel,
@@ -55,7 +58,9 @@ const ACTS: [Act; 15] = [
     Act::FailPermanent,
     Act::Expire,
     Act::DispatchAgain,
+    Act::Wait,
     Act::Remember,
+    Act::RecordEvent,
 ];
 
 struct Pair {
@@ -117,7 +122,33 @@ impl Pair {
         self.world.store.batch("COMMIT").await.unwrap();
         later.await.unwrap();
         let left = self.snapshot().await;
+        if second == Act::Open && !waited {
+            self.somebody_looks_again(&attempt).await;
+        }
         waited.then_some(left)
+    }
+
+    /// A dispatcher leaves alone what another statement works on. Then the job is open no more,
+    /// or an attempt works on it, or its nudge is sent again.
+    async fn somebody_looks_again(&self, attempt: &OpenedAttempt) {
+        let nudged = [attempt.job_id];
+        let again = self
+            .world
+            .store
+            .jobs_without_timer(&nudged, at(3000), 9)
+            .await
+            .unwrap();
+        let ask = "SELECT live = 'none' AND queued_job_id = $2 FROM agents WHERE agent_id = $1";
+        let row = self
+            .watcher
+            .query_one(ask, &[&attempt.agent_id.0, &attempt.job_id.0])
+            .await
+            .unwrap();
+        let waits: Option<bool> = row.get(0);
+        assert!(
+            waits != Some(true) || !again.is_empty(),
+            "nobody looks at {nudged:?} again"
+        );
     }
 
     async fn is_blocked(&self) -> bool {
@@ -160,7 +191,7 @@ async fn reach(world: &World, stage: Stage) -> OpenedAttempt {
     }
     let attempt = world
         .store
-        .open_due_attempts(at(1), 10)
+        .open_due_attempts(at(1), 10, world.id())
         .await
         .unwrap()
         .remove(0);
@@ -172,6 +203,17 @@ async fn reach(world: &World, stage: Stage) -> OpenedAttempt {
     }
     if matches!(stage, Stage::Doomed) {
         act(world, &world.store, Act::Cancel, &attempt).await;
+    }
+    if matches!(stage, Stage::CleaningUp) {
+        act(world, &world.store, Act::FailPermanent, &attempt).await;
+        let opened = world
+            .store
+            .open_due_attempts(at(6), 10, world.id())
+            .await
+            .unwrap();
+        let clean_up = opened.into_iter().next().unwrap();
+        act(world, &world.store, Act::Claim, &clean_up).await;
+        return clean_up;
     }
     attempt
 }
@@ -187,7 +229,12 @@ async fn act(world: &World, store: &Store, act: Act, attempt: &OpenedAttempt) {
         | Act::Succeed
         | Act::FailTransient
         | Act::FailPermanent => report(world, store, act, attempt).await,
-        Act::Open => drop(store.open_due_attempts(at(4), 10).await.unwrap()),
+        Act::Open => drop(
+            store
+                .open_due_attempts(at(4), 10, world.id())
+                .await
+                .unwrap(),
+        ),
         Act::Accept => store
             .accept_attempt(attempt.agent_id, attempt.fence, Some(7001), at(4))
             .await
@@ -220,12 +267,16 @@ async fn act(world: &World, store: &Store, act: Act, attempt: &OpenedAttempt) {
                 .await
                 .unwrap();
         }
-        Act::Remember => {
-            let sent = Waiting {
-                job_id: attempt.job_id,
-                due: at(400),
-            };
-            store.remember_timers(&[sent]).await.unwrap();
+        Act::Wait => {
+            store
+                .postpone_attempt(&overdue(attempt), false, at(601), at(301))
+                .await
+                .unwrap();
+        }
+        Act::Remember => store.remember_timer(attempt.job_id, at(400)).await.unwrap(),
+        Act::RecordEvent => {
+            let event = world.payment("evt_1", "sub_1", attempt.agent_id).event;
+            store.record_event(&event, at(3)).await.unwrap();
         }
     }
 }
@@ -316,4 +367,9 @@ async fn every_pair_on_a_claimed_attempt() {
 #[tokio::test]
 async fn every_pair_on_a_claimed_attempt_whose_agent_is_not_wanted_any_more() {
     every_pair_at(Stage::Doomed).await;
+}
+
+#[tokio::test]
+async fn every_pair_on_a_clean_up() {
+    every_pair_at(Stage::CleaningUp).await;
 }

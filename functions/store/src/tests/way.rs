@@ -161,7 +161,7 @@ async fn a_transient_failure_is_retried_three_times_and_then_cleaned_up() {
         assert!(
             world
                 .store
-                .open_due_attempts(at(now + wait - 1), 9)
+                .open_due_attempts(at(now + wait - 1), 9, world.id())
                 .await
                 .unwrap()
                 .is_empty()
@@ -169,7 +169,7 @@ async fn a_transient_failure_is_retried_three_times_and_then_cleaned_up() {
         now += wait;
         attempt = world
             .store
-            .open_due_attempts(at(now), 9)
+            .open_due_attempts(at(now), 9, world.id())
             .await
             .unwrap()
             .remove(0);
@@ -183,7 +183,7 @@ async fn a_transient_failure_is_retried_three_times_and_then_cleaned_up() {
     );
     let destroy = world
         .store
-        .open_due_attempts(at(now), 9)
+        .open_due_attempts(at(now), 9, world.id())
         .await
         .unwrap()
         .remove(0);
@@ -259,7 +259,7 @@ async fn a_refused_attempt_uses_up_no_retry() {
         now += wait;
         attempt = world
             .store
-            .open_due_attempts(at(now), 9)
+            .open_due_attempts(at(now), 9, world.id())
             .await
             .unwrap()
             .remove(0);

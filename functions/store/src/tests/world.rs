@@ -110,7 +110,11 @@ impl World {
         let agent = AgentId(self.id());
         self.pay(&format!("evt_{agent}"), &format!("sub_{agent}"), agent)
             .await;
-        let mut opened = self.store.open_due_attempts(at(1), 100).await.unwrap();
+        let mut opened = self
+            .store
+            .open_due_attempts(at(1), 100, self.id())
+            .await
+            .unwrap();
         assert_eq!(opened.len(), 1);
         opened.remove(0)
     }
@@ -155,7 +159,7 @@ impl World {
     }
 
     pub(super) async fn tell(&self, report: &ReportRecord, now: Timestamp) -> ReportOutcome {
-        self.store.apply_report(report, now).await.unwrap()
+        self.store.apply_report(report, now).await.unwrap().outcome
     }
 
     pub(super) async fn accepted(&self, report: &ReportRecord, now: Timestamp) -> AcceptedReport {
