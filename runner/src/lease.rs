@@ -183,12 +183,6 @@ impl Lease {
         standing.lease_until.min(standing.deadline)
     }
 
-    /// Whether the attempt is surely still ours: no newer one can be at work.
-    pub(crate) fn is_held(&self) -> bool {
-        let standing = self.0.borrow();
-        standing.halted != Some(Halt::Fenced) && Instant::now() < standing.lease_until
-    }
-
     /// When the run must end.
     pub(crate) fn deadline(&self) -> Instant {
         self.0.borrow().deadline

@@ -7,6 +7,7 @@ mod choice;
 mod clock;
 mod cloud_init;
 mod death;
+mod doctor;
 mod hetzner;
 mod lease;
 mod made;
@@ -24,6 +25,7 @@ mod tailscale;
 pub use actions::Actions;
 pub use clock::Clock;
 pub use death::report_failure;
+pub use doctor::doctor;
 pub use operate::{End, World, operate};
 pub use settings::{
     ActionsSettings, CloudSettings, HetznerSettings, Mistakes, TailscaleSettings, WireSettings,

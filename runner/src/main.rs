@@ -5,7 +5,8 @@ use clap::{Parser, ValueEnum};
 use contract::Operation;
 use outbound::{Dice, NetworkSettings, Secrets, Transport};
 use runner::{
-    Actions, ActionsSettings, Clock, CloudSettings, WireSettings, World, operate, report_failure,
+    Actions, ActionsSettings, Clock, CloudSettings, WireSettings, World, doctor, operate,
+    report_failure,
 };
 use std::{collections::HashMap, process::ExitCode, sync::Arc, time::UNIX_EPOCH};
 use tokio::{
@@ -18,6 +19,9 @@ const ENVIRONMENT: &str = "\
 Everything else comes from the environment: JOB_ID, AGENT_ID, REGION, CALLBACK_URL, FENCE,
 GITHUB_RUN_ID, GITHUB_RUN_ATTEMPT, CALLBACK_SECRET, and the settings of Hetzner and Tailscale
 that the README lists. All mistakes are named at once.
+
+doctor needs no job: it checks CALLBACK_URL, CALLBACK_SECRET and the settings of Hetzner and
+Tailscale (for REGION, default us-east), one line each.
 
 Exit codes: 0 done, 1 failed, 2 wrong settings, 3 the attempt is not this run's, 130 canceled.";
 
@@ -47,17 +51,20 @@ enum Word {
     Destroy,
     /// Tell that the runner died, unless it told how it ended.
     ReportFailure,
+    /// Check every setting and credential against the live services; changes nothing, needs no job.
+    Doctor,
 }
 
 impl Word {
-    /// The operation; speaking for a dead runner is none.
-    const fn operation(self) -> Operation {
+    /// The operation a run is about; a doctor has no run. A dead runner's is not asked for.
+    const fn operation(self) -> Option<Operation> {
         match self {
-            Self::Provision | Self::ReportFailure => Operation::Provision,
-            Self::Configure => Operation::Configure,
-            Self::Stop => Operation::Stop,
-            Self::Start => Operation::Start,
-            Self::Destroy => Operation::Destroy,
+            Self::Provision | Self::ReportFailure => Some(Operation::Provision),
+            Self::Configure => Some(Operation::Configure),
+            Self::Stop => Some(Operation::Stop),
+            Self::Start => Some(Operation::Start),
+            Self::Destroy => Some(Operation::Destroy),
+            Self::Doctor => None,
         }
     }
 }
@@ -77,27 +84,27 @@ fn main() -> ExitCode {
         dice.clone(),
         out,
     ));
-    let wire = match WireSettings::read(asked.operation(), &lookup) {
-        Ok(wire) => wire,
-        Err(mistakes) => {
-            // Nobody can be told: the mistakes of all settings are shown here.
-            let more = CloudSettings::read(&lookup).err();
-            let more = more.filter(|_| asked != Word::ReportFailure);
-            actions.error(&mistakes.and(more).to_string());
-            return ExitCode::from(WRONG_SETTINGS);
-        }
+    let wire = match asked.operation() {
+        None => None,
+        Some(operation) => match WireSettings::read(operation, &lookup) {
+            Ok(wire) => Some(wire),
+            Err(mistakes) => {
+                // Nobody can be told: the mistakes of all settings are shown here.
+                let more = CloudSettings::read(&lookup).err();
+                let more = more.filter(|_| asked != Word::ReportFailure);
+                actions.error(&mistakes.and(more).to_string());
+                return ExitCode::from(WRONG_SETTINGS);
+            }
+        },
     };
     match runtimes() {
         Ok((main, heart)) => {
             let end = main.block_on(async {
                 let world = world(&heart, &dice, &secrets, &actions)?;
-                Ok::<_, String>(match asked {
-                    Word::ReportFailure => report_failure(world, wire).await,
-                    Word::Provision
-                    | Word::Configure
-                    | Word::Stop
-                    | Word::Start
-                    | Word::Destroy => operate(world, wire, CloudSettings::read(&lookup)).await,
+                Ok::<_, String>(match wire {
+                    None => doctor(world, &lookup, &mut std::io::stdout()).await,
+                    Some(wire) if asked == Word::ReportFailure => report_failure(world, wire).await,
+                    Some(wire) => operate(world, wire, CloudSettings::read(&lookup)).await,
                 })
             });
             heart.shutdown_background();

@@ -27,7 +27,7 @@ use tokio::{
 const CLAIM_MAX: Duration = Duration::from_mins(5);
 /// A failed report is repeated so long.
 const FAILED_MAX: Duration = Duration::from_mins(1);
-/// The closing list of a failed run may take this long.
+/// The closing list of a run may take this long.
 const CLOSING_LIST_MAX: Duration = Duration::from_secs(10);
 /// After a signal work may come to a clean place within this.
 const GRACE: Duration = Duration::from_millis(1500);
@@ -175,7 +175,8 @@ pub async fn operate(
             world.client(&world.providers),
             &cloud.hetzner.url,
             &cloud.hetzner.token,
-        ),
+        )
+        .while_held(lease.clone()),
         tailscale: Tailscale::new(
             world.client(&world.providers),
             &cloud.tailscale.url,
@@ -203,7 +204,7 @@ async fn claim(world: &World, reporter: &Reporter) -> Result<Reply, End> {
     let heard = tokio::select! {
         heard = reporter.send(Draft::new(Said::Provisioning)) => heard,
         () = world.signaled() => {
-            world.actions.error("canceled before the attempt was claimed");
+            tell_unclaimed(world, reporter).await;
             return Err(End::Canceled);
         }
     };
@@ -229,6 +230,19 @@ async fn claim(world: &World, reporter: &Reporter) -> Result<Reply, End> {
                 .error(&format!("the callback cannot be reached: {why}"));
             Err(End::Failed)
         }
+    }
+}
+
+/// A signal before the claim's answer: the claim may have been stored, so its end is told.
+async fn tell_unclaimed(world: &World, reporter: &Reporter) {
+    let text = "the run was canceled before its claim was answered";
+    world.actions.error(text);
+    let mut draft = Draft::new(Said::Failed);
+    draft.error = Some(text.to_owned());
+    draft.error_class = Some(ErrorClass::Transient);
+    let until = Instant::now() + LAST_WORDS;
+    if let Heard::Acknowledged(_) | Heard::Fenced = reporter.send_until(draft, until).await {
+        world.actions.mark();
     }
 }
 
@@ -265,8 +279,23 @@ impl LastWords<'_> {
         let mut draft = Draft::new(Said::Running);
         let (outcome, headline) = success_of(run.inputs.operation);
         draft.outcome = outcome;
-        match run.inventory(whole_inventory).await {
-            Ok(rows) => draft.inventory = Some(rows),
+        // The news must not wait long for a list that it can do without.
+        let listed = tokio::select! {
+            listed = timeout(CLOSING_LIST_MAX, run.inventory(whole_inventory)) => {
+                listed.map_or_else(|_| Err("it took too long".to_owned()), |rows| {
+                    rows.map_err(|error| error.to_string())
+                })
+            }
+            () = self.world.signaled() => Err("a signal came".to_owned()),
+        };
+        match listed {
+            Ok(rows) => {
+                if let Some(why) = run.missing_from(&rows).await {
+                    actions.end("the machine is gone");
+                    return self.unwound(run, plan, &why).await;
+                }
+                draft.inventory = Some(rows);
+            }
             Err(error) => actions.warn(&format!("no inventory: {error}")),
         }
         let heard = tokio::select! {

@@ -26,6 +26,7 @@ pub(crate) enum Tell {
 }
 
 /// One step of a plan.
+#[derive(Clone, Copy)]
 pub(crate) struct Step {
     /// Stable word, shown as `failed_step`.
     pub(crate) name: &'static str,

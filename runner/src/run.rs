@@ -5,7 +5,7 @@ use crate::{
     actions::Actions,
     choice::Candidate,
     hetzner::{Hetzner, Server},
-    lease::Lease,
+    lease::{Halt, Lease, Trouble},
     made::Ledger,
     report::Reporter,
     settings::CloudSettings,
@@ -34,14 +34,14 @@ pub(crate) struct Run {
 /// What steps hand to later steps.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
-    /// An earlier process of this run made the machine and it is enrolled: nothing to make.
+    /// An earlier process of this run made the machine: nothing to make, its device is awaited.
     pub(crate) adopted: bool,
     pub(crate) key: Option<Key>,
     pub(crate) firewall: Option<u64>,
     /// The machine that exists, for operations that make none. Never undone.
     pub(crate) found: Option<Server>,
-    /// Jobs whose servers were deleted: their unused keys go too.
-    pub(crate) jobs: Vec<String>,
+    /// Addresses of the servers that were deleted: they must have gone with them.
+    pub(crate) addresses: Vec<u64>,
     /// What to try, best first.
     pub(crate) candidates: Vec<Candidate>,
     /// When the server was asked for.
@@ -90,15 +90,19 @@ impl Run {
         )
     }
 
-    /// The agent's servers. The labels are held against ours again: what is deleted by this
-    /// list must be the agent's whatever the other side makes of a selector.
-    pub(crate) async fn own_servers(&self) -> Result<Vec<Server>, crate::hetzner::Error> {
-        let selector = format!(
+    /// Chooses everything of the agent.
+    pub(crate) fn agent_selector(&self) -> String {
+        format!(
             "{},agent_id={}",
             self.installation_selector(),
             self.inputs.agent_id
-        );
-        let mut servers = self.hetzner.servers(&selector).await?;
+        )
+    }
+
+    /// The agent's servers. The labels are held against ours again: what is deleted by this
+    /// list must be the agent's whatever the other side makes of a selector.
+    pub(crate) async fn own_servers(&self) -> Result<Vec<Server>, crate::hetzner::Error> {
+        let mut servers = self.hetzner.servers(&self.agent_selector()).await?;
         servers.retain(|server| self.is_own(server));
         Ok(servers)
     }
@@ -121,6 +125,19 @@ impl Run {
                 made.facts.server_ip = Some(ipv4.clone());
             }
         });
+    }
+
+    /// Why there is no success to tell, when the closing list lacks the server we made: somebody
+    /// removed it meanwhile. The list may lag, so the server itself is asked for.
+    pub(crate) async fn missing_from(&self, rows: &[InventoryRow]) -> Option<Halt> {
+        let id = self.made.all().server?;
+        if rows.iter().any(|row| row.server_id == id.to_string()) {
+            return None;
+        }
+        match self.hetzner.server(id).await {
+            Ok(None) => Some(Trouble::transient(format!("server {id} vanished")).into()),
+            Ok(Some(_)) | Err(_) => None,
+        }
     }
 
     /// The agent's servers as an inventory, or the whole installation's.

@@ -4,29 +4,29 @@
 use std::time::Duration;
 
 /// First look at the actions of a new server: they rarely end sooner.
-const ACTION_FIRST: Duration = Duration::from_secs(8);
+const ACTION_FIRST: Duration = Duration::from_secs(12);
 /// Most looks that follow the shown progress; after them the pauses only grow.
-const PROGRESS_LOOKS_MAX: u32 = 2;
+const PROGRESS_LOOKS_MAX: u32 = 1;
 
 const DEVICE_SHORTEST: Duration = Duration::from_secs(1);
 const DEVICE_LONGEST: Duration = Duration::from_secs(5);
 
-/// When to look at actions again, counted from their begin. The device shows the end anyway and
-/// brings the next look forward, so looks may be rare: at thrice the time, or when the shown
-/// progress says it ends (it may jump, or stay at 0).
+/// When to look at actions again, counted from their begin. The device shows the end anyway,
+/// looks only show a failure earlier, so they may be rare: at four times the time, or when the
+/// shown progress says it ends (it may jump, or stay at 0).
 pub(crate) fn next_action_look(elapsed: Duration, progress: u64, looks: u32) -> Duration {
     if looks == 0 {
         return ACTION_FIRST;
     }
-    let thrice = elapsed * 3;
+    let rarely = elapsed * 4;
     let percent = u32::try_from(progress.min(100)).unwrap_or(100);
     if percent == 0 || looks > PROGRESS_LOOKS_MAX {
-        return thrice;
+        return rarely;
     }
     let expected = elapsed * 100 / percent;
     expected.clamp(
         elapsed + Duration::from_secs(2),
-        thrice.max(elapsed + ACTION_FIRST),
+        rarely.max(elapsed + ACTION_FIRST),
     )
 }
 
@@ -57,16 +57,16 @@ mod tests {
             at = next_action_look(at, 0, count);
             looks.push(at.as_secs());
         }
-        assert_eq!(looks, [8, 24, 72, 216]);
+        assert_eq!(looks, [12, 48, 192, 768]);
     }
 
     #[test]
     fn progress_brings_a_look_forward() {
-        assert_eq!(next_action_look(secs(8), 80, 1), secs(10));
-        assert_eq!(next_action_look(secs(8), 50, 1), secs(16));
-        assert_eq!(next_action_look(secs(8), 1, 1), secs(24));
-        assert_eq!(next_action_look(secs(8), 99, 1), secs(10));
-        assert_eq!(next_action_look(secs(16), 99, 3), secs(48));
+        assert_eq!(next_action_look(secs(12), 80, 1), secs(15));
+        assert_eq!(next_action_look(secs(12), 50, 1), secs(24));
+        assert_eq!(next_action_look(secs(12), 1, 1), secs(48));
+        assert_eq!(next_action_look(secs(12), 99, 1), secs(14));
+        assert_eq!(next_action_look(secs(16), 99, 2), secs(64));
     }
 
     proptest! {

@@ -378,5 +378,8 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
+mod told;
+pub(crate) use told::{NOBODY, Told};
+
 #[cfg(test)]
 mod tests;

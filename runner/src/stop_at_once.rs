@@ -1,7 +1,12 @@
 //! What a signal leaves time for: deletes for everything this attempt made, sent side by side.
 //! It must not wait for their end: the next attempt or the destroy job confirms.
 
-use crate::{hetzner::Kind, made::Made, run::Run, steps::create};
+use crate::{
+    hetzner::Kind,
+    made::Made,
+    run::Run,
+    steps::{create, device},
+};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -12,7 +17,7 @@ const LOCKED_PAUSE: Duration = Duration::from_millis(500);
 
 /// Sends every delete; one that finds the server locked is sent again.
 pub(crate) async fn send_deletes(run: &Run, made: &Made) {
-    tokio::join!(server(run, made), device(run, made), key(run, made));
+    tokio::join!(server(run, made), device(run), key(run, made));
 }
 
 async fn server(run: &Run, made: &Made) {
@@ -36,9 +41,12 @@ async fn server(run: &Run, made: &Made) {
     }
 }
 
-async fn device(run: &Run, made: &Made) {
-    if let Some(id) = &made.device {
-        let sent = run.tailscale.delete_device(id, CALL_MAX).await;
+async fn device(run: &Run) {
+    let Ok(Ok(ids)) = timeout(CALL_MAX, device::left_by_us(run)).await else {
+        return;
+    };
+    for id in ids {
+        let sent = run.tailscale.delete_device(&id, CALL_MAX).await;
         said(run, &format!("device {id}"), sent);
     }
 }

@@ -49,10 +49,14 @@ pub enum Knob {
     ServerLimit(usize),
     /// Hetzner: the account's limit of primary IPs.
     PrimaryIpLimit(usize),
+    /// Hetzner: addresses made with new servers stay when the server goes.
+    AddressesStay(bool),
     /// Hetzner: calls left in the rate bucket.
     HetznerRemaining(u32),
     /// Hetzner: new VMs boot, but never reach `tailscale up`.
     BootHangs(bool),
+    /// Tailscale: every one-off key given out so far counts as used, by a machine nobody sees.
+    SpendKeys,
     /// Tailscale: every access token given out so far is refused (as if expired or revoked).
     ExpireTokens,
     /// Tailscale: scopes of the OAuth client from now on.
@@ -113,6 +117,7 @@ pub(crate) struct Knobs {
     pub(crate) null_totals: bool,
     pub(crate) old_shapes: bool,
     pub(crate) primary_ip_limit: Option<usize>,
+    pub(crate) addresses_stay: bool,
     pub(crate) boot_hangs: bool,
     /// Device approval is on; whether even for preauthorized keys.
     pub(crate) approval: Option<bool>,

@@ -1,8 +1,13 @@
-//! Vendors' own client libraries for tests: a Python environment and a Node folder under
-//! `target/peers/`, each made once and shared by every test of the workspace.
+//! Vendors' own client libraries and tools for tests: Python environments, a Node folder and an
+//! unpacked package under `target/peers/`, each made once and shared by every test of the
+//! workspace.
 //!
 //! Tests only. Needs `python3` with `venv` and `pip`, and `node` with `npm`; when one is missing
 //! the error says in one line what to install.
+
+mod cloud_init;
+
+pub use cloud_init::cloud_init;
 
 use std::fs::{self, File};
 use std::io::{Error, Result};
@@ -11,6 +16,8 @@ use std::process::{Command, Stdio};
 
 /// Pinned Python peers.
 const REQUIREMENTS: &str = include_str!("../tests/peers/requirements.txt");
+/// Pinned tools for workflows.
+const WORKFLOW_TOOLS: &str = include_str!("../tests/peers/workflow-tools.txt");
 /// Pinned Node peers.
 const PACKAGE: &str = include_str!("../tests/peers/package.json");
 
@@ -18,13 +25,27 @@ const PACKAGE: &str = include_str!("../tests/peers/package.json");
 /// Blocks for a minute when it is made for the first time.
 pub fn python() -> Result<PathBuf> {
     let home = prepared("python", REQUIREMENTS, |home| {
-        run("python3", &["-m", "venv", "--clear", "venv"], home)?;
-        fs::write(home.join("requirements.txt"), REQUIREMENTS)?;
-        let pip = home.join("venv/bin/pip");
-        let install = ["install", "--quiet", "--requirement", "requirements.txt"];
-        run(&pip.to_string_lossy(), &install, home)
+        install_python(home, REQUIREMENTS)
     })?;
     Ok(home.join("venv/bin/python"))
+}
+
+/// A folder with `act`, `actionlint` and `zizmor`.
+/// Blocks for some seconds when it is made for the first time.
+pub fn workflow_tools() -> Result<PathBuf> {
+    let home = prepared("workflow-tools", WORKFLOW_TOOLS, |home| {
+        install_python(home, WORKFLOW_TOOLS)
+    })?;
+    Ok(home.join("venv/bin"))
+}
+
+/// Makes `home/venv` with what `requirements` lists.
+fn install_python(home: &Path, requirements: &str) -> Result<()> {
+    run("python3", &["-m", "venv", "--clear", "venv"], home)?;
+    fs::write(home.join("requirements.txt"), requirements)?;
+    let pip = home.join("venv/bin/pip");
+    let install = ["install", "--quiet", "--requirement", "requirements.txt"];
+    run(&pip.to_string_lossy(), &install, home)
 }
 
 /// A folder whose `node_modules` has `@octokit/rest` and `stripe`.
@@ -82,6 +103,7 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<()> {
         .map_err(|error| {
             let what = match program {
                 "npm" => "Node.js 20 with npm",
+                "apt-get" | "dpkg-deb" => "apt (Debian or Ubuntu)",
                 _ => "Python 3.11 with venv and pip",
             };
             Error::other(format!("cannot run {program}: install {what} ({error})"))

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
 
 use crate::config::SimConfig;
 use crate::fault::{Fault, Vendor};
@@ -169,6 +172,25 @@ impl Sim {
     /// the extension [`crate::Cut`].
     pub fn router(&self, vendor: Vendor) -> Router {
         serve::router(Arc::clone(&self.shared), vendor)
+    }
+
+    /// Carries a call in process to the vendor that its host name belongs to, as in
+    /// [`Sim::hetzner_url`]. `None`: the connection broke, or the host is nobody's.
+    pub async fn carry(&self, request: http::Request<Bytes>) -> Option<http::Response<Bytes>> {
+        let vendor = match request.uri().host()? {
+            "hetzner.sim" => Vendor::Hetzner,
+            "tailscale.sim" => Vendor::Tailscale,
+            "github.sim" => Vendor::Github,
+            _ => return None,
+        };
+        let answer = self.router(vendor).oneshot(request.map(Body::from)).await;
+        let answer = answer.unwrap_or_else(|never| match never {});
+        if answer.extensions().get::<serve::Cut>().is_some() {
+            return None;
+        }
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.ok()?.to_bytes();
+        Some(http::Response::from_parts(head, body))
     }
 
     /// The receiver of run events. Events wait until it is taken; taking it again starts a new

@@ -156,6 +156,8 @@ impl State {
             Knob::HetznerToken(token) => self.config.hetzner.token = token,
             Knob::ServerLimit(limit) => self.config.hetzner.server_limit = limit,
             Knob::PrimaryIpLimit(limit) => self.knobs.primary_ip_limit = Some(limit),
+            Knob::AddressesStay(on) => self.knobs.addresses_stay = on,
+            Knob::SpendKeys => self.tailscale.spend_keys(self.now),
             Knob::HetznerRemaining(left) => self.hetzner.bucket.set(left, self.now),
             Knob::BootHangs(on) => self.knobs.boot_hangs = on,
             Knob::ExpireTokens => self.tailscale.expire_tokens(),

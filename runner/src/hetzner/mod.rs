@@ -1,12 +1,14 @@
 //! Hetzner Cloud: typed calls for exactly what the runner does.
-//! It must not know agents, attempts or when a call is allowed.
+//! It must not know agents or attempts; of the lease only that waiting ends with it.
 
 mod budget;
 mod error;
+mod look;
 mod wire;
 
 pub(crate) use error::{Error, Kind};
 
+use crate::lease::Lease;
 use budget::Budget;
 use outbound::{Answer, Client, Request};
 use secrecy::SecretString;
@@ -32,6 +34,8 @@ pub(crate) struct Server {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) ipv4: Option<String>,
     pub(crate) ipv6: Option<String>,
+    /// Ids of its primary IPs.
+    pub(crate) addresses: Vec<u64>,
 }
 
 /// Something Hetzner is doing.
@@ -120,6 +124,13 @@ impl Hetzner {
         }
     }
 
+    /// Ends waits for the budget when the lease says that work must stop.
+    #[must_use]
+    pub(crate) fn while_held(mut self, lease: Lease) -> Self {
+        self.budget = self.budget.while_held(lease);
+        self
+    }
+
     /// Every server that `selector` chooses.
     pub(crate) async fn servers(&self, selector: &str) -> Result<Vec<Server>, Error> {
         let first = self.get("/servers").query("label_selector", selector);
@@ -173,6 +184,29 @@ impl Hetzner {
             .deadline(deadline);
         let found = existing(self.read::<wire::OneAction>(request).await)?;
         Ok(found.and_then(|body| body.action).map(Action::from))
+    }
+
+    /// The primary IPs that `selector` chooses.
+    pub(crate) async fn addresses(&self, selector: &str) -> Result<Vec<u64>, Error> {
+        let first = self.get("/primary_ips").query("label_selector", selector);
+        let pages = self.pages::<wire::PrimaryIps>(&first).await?;
+        let rows = pages.into_iter().flat_map(|page| page.primary_ips);
+        Ok(rows.map(|row| row.id).collect())
+    }
+
+    /// Whether this primary IP exists.
+    pub(crate) async fn has_address(&self, id: u64) -> Result<bool, Error> {
+        let request = self.get(&format!("/primary_ips/{id}"));
+        let found = self.read_patiently::<wire::OnePrimaryIp>(request).await;
+        Ok(existing(found)?.is_some_and(|body| body.primary_ip.id == id))
+    }
+
+    /// Removes a primary IP that is not assigned; one that does not exist is as good.
+    pub(crate) async fn delete_address(&self, id: u64, deadline: Duration) -> Result<(), Error> {
+        let request = Request::delete(&format!("{}/primary_ips/{id}", self.url))
+            .bearer(&self.token)
+            .deadline(deadline);
+        existing(self.send(request).await).map(drop)
     }
 
     /// Powers a server: `poweron`, `poweroff` or `shutdown`.

@@ -68,14 +68,19 @@ struct PublicNet {
 #[derive(Deserialize)]
 struct Ip {
     #[serde(default)]
+    id: Option<u64>,
+    #[serde(default)]
     ip: Option<String>,
 }
 
 impl From<ServerBody> for Server {
     fn from(body: ServerBody) -> Self {
-        let (ipv4, ipv6) = body.public_net.map_or((None, None), |net| {
-            (net.ipv4.and_then(|ip| ip.ip), net.ipv6.and_then(|ip| ip.ip))
-        });
+        let (ipv4, ipv6) = body
+            .public_net
+            .map_or((None, None), |net| (net.ipv4, net.ipv6));
+        let both = ipv4.iter().chain(&ipv6);
+        let addresses = both.filter_map(|ip| ip.id).collect();
+        let (ipv4, ipv6) = (ipv4.and_then(|ip| ip.ip), ipv6.and_then(|ip| ip.ip));
         Self {
             id: body.id,
             name: body.name,
@@ -83,10 +88,26 @@ impl From<ServerBody> for Server {
             created: body.created,
             labels: body.labels,
             ipv4,
+            addresses,
             // The host takes ::1 of the network that Hetzner shows.
             ipv6: ipv6.and_then(|net| Some(format!("{}1", net.split_once('/')?.0))),
         }
     }
+}
+
+#[derive(Deserialize)]
+pub(super) struct PrimaryIps {
+    pub(super) primary_ips: Vec<PrimaryIpBody>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct OnePrimaryIp {
+    pub(super) primary_ip: PrimaryIpBody,
+}
+
+#[derive(Deserialize)]
+pub(super) struct PrimaryIpBody {
+    pub(super) id: u64,
 }
 
 #[derive(Deserialize)]

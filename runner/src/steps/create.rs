@@ -37,7 +37,7 @@ enum Asked {
 
 /// Creates the server, or adopts the one whose answer was lost.
 pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
-    if run.work.adopted {
+    if run.work.adopted || run.made.all().server.is_some() {
         return Ok(());
     }
     let mut refused = Vec::new();
@@ -139,7 +139,7 @@ async fn ask(run: &mut Run, server_type: &str, location: &str) -> Result<Asked, 
 /// empty one is read again.
 async fn settle(run: &mut Run, round: u32) -> Result<Option<Server>, Halt> {
     for look in 0..2 {
-        if let Some(server) = look::clear_older(run).await? {
+        if let Some(server) = look::clear_older(run, false).await? {
             return Ok(Some(server));
         }
         run.lease.pause(short_pause(look)).await?;

@@ -2,12 +2,12 @@
 //! It must not touch what carries other labels.
 
 use crate::{
-    hetzner::Server,
+    hetzner::{Kind, Server},
     lease::{Halt, Trouble},
     run::Run,
     schedule::short_pause,
     steps::{
-        device,
+        device, key,
         remove::{self, CALL_MAX, Wait},
     },
 };
@@ -15,70 +15,108 @@ use crate::{
 /// So often the lists are read until they are empty.
 const ROUNDS_MAX: u32 = 6;
 
-/// Deletes every server of the agent that is not newer than this attempt.
+/// Deletes every server of the agent that is not newer than this attempt; before it the keys of
+/// the jobs that made them: while the servers are there their labels tell the jobs.
 pub(crate) async fn servers(run: &mut Run) -> Result<(), Halt> {
     for round in 0..ROUNDS_MAX {
         let servers = run.own_servers().await?;
+        let newer = servers
+            .iter()
+            .find(|server| fence(server) > run.inputs.fence);
+        if let Some(server) = newer {
+            let text = format!(
+                "stale: server {} belongs to attempt f{}",
+                server.id,
+                fence(server)
+            );
+            return Err(Trouble::transient(text).into());
+        }
+        let mut jobs: Vec<String> = servers
+            .iter()
+            .map(|one| label(one, "provisioning_job_id"))
+            .collect();
+        jobs.push(run.inputs.job_id.clone());
+        key::revoke_of_jobs(run, &jobs).await?;
         if servers.is_empty() {
             return Ok(());
         }
         for server in servers {
-            let fence = label(&server, "fence").parse().unwrap_or(0_i64);
-            if fence > run.inputs.fence {
-                let text = format!("stale: server {} belongs to attempt f{fence}", server.id);
-                return Err(Trouble::transient(text).into());
-            }
+            run.work.addresses.extend(&server.addresses);
             run.lease.before_change().await?;
             run.actions.line(&format!("deleting server {}", server.id));
             remove::server(&run.hetzner, server.id, Wait::Plan(&run.lease)).await?;
-            run.work.jobs.push(label(&server, "provisioning_job_id"));
         }
         run.lease.pause(short_pause(round)).await?;
     }
-    Err(left(run).await)
+    Err(still_listed(run.own_servers().await?.len(), 0, 0))
 }
 
-/// Deletes the agent's devices and every key that an attempt made for it and nobody used.
-pub(crate) async fn devices_and_keys(run: &mut Run) -> Result<(), Halt> {
-    device::delete_all(run).await?;
-    let mut jobs = std::mem::take(&mut run.work.jobs);
-    jobs.push(run.inputs.job_id.clone());
-    for key in run.tailscale.keys().await? {
-        let job = key.description.split(" f").next().unwrap_or_default();
-        if jobs.iter().any(|own| !own.is_empty() && own == job) {
-            run.lease.before_change().await?;
-            run.actions.line(&format!("revoking key {}", key.id));
-            run.tailscale.delete_key(&key.id, CALL_MAX).await?;
+/// Deletes the agent's devices.
+pub(crate) async fn devices(run: &mut Run) -> Result<(), Halt> {
+    let left = device::list(run).await?;
+    device::remove(run, &left).await
+}
+
+/// Deletes the addresses that did not go with their servers.
+pub(crate) async fn addresses(run: &mut Run) -> Result<(), Halt> {
+    for id in left_addresses(run).await? {
+        run.lease.before_change().await?;
+        run.actions.line(&format!("deleting primary IP {id}"));
+        match run.hetzner.delete_address(id, CALL_MAX).await {
+            Ok(()) => {}
+            // The confirmation tells whether it is still there.
+            Err(error) if remove::may_pass(error.kind) || error.kind == Kind::Refused => {
+                run.actions.line(&error.to_string());
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
+/// The agent's addresses: those that carry its labels, and those of the servers just deleted.
+async fn left_addresses(run: &Run) -> Result<Vec<u64>, Halt> {
+    let mut left = run.hetzner.addresses(&run.agent_selector()).await?;
+    for id in &run.work.addresses {
+        if !left.contains(id) && run.hetzner.has_address(*id).await? {
+            left.push(*id);
+        }
+    }
+    Ok(left)
+}
+
 /// Reads the lists again: only when they are empty is the agent gone.
 pub(crate) async fn confirm(run: &mut Run) -> Result<(), Halt> {
+    let mut left = (0, 0, 0);
     for round in 0..ROUNDS_MAX {
-        let tag = &run.cloud.tailscale.tag;
-        let devices = run.tailscale.devices(&run.server_name()).await?;
-        if run.own_servers().await?.is_empty() && !devices.iter().any(|one| one.tags.contains(tag))
-        {
+        left = (
+            run.own_servers().await?.len(),
+            device::list(run).await?.len(),
+            left_addresses(run).await?.len(),
+        );
+        if left == (0, 0, 0) {
             return Ok(());
+        }
+        if left.2 > 0 {
+            addresses(run).await?;
         }
         run.lease.pause(short_pause(round)).await?;
     }
-    Err(left(run).await)
+    Err(still_listed(left.0, left.1, left.2))
 }
 
-/// Names what is still there.
-async fn left(run: &Run) -> Halt {
-    let servers = run.own_servers().await.unwrap_or_default();
-    let ids: Vec<String> = servers.iter().map(|server| server.id.to_string()).collect();
-    Trouble::transient(format!(
-        "still listed after deletion: servers [{}]",
-        ids.join(", ")
-    ))
-    .into()
+fn still_listed(servers: usize, devices: usize, addresses: usize) -> Halt {
+    let text = format!(
+        "still listed after deletion: {servers} servers, {devices} devices, {addresses} primary IPs"
+    );
+    Trouble::transient(text).into()
 }
 
 fn label(server: &Server, name: &str) -> String {
     server.labels.get(name).cloned().unwrap_or_default()
+}
+
+/// A server without a readable fence is as old as can be.
+fn fence(server: &Server) -> i64 {
+    label(server, "fence").parse().unwrap_or(0)
 }

@@ -1,10 +1,10 @@
 //! Which device is ours: same hostname, our tag, made no earlier than our key, by Tailscale's
-//! clock alone. It must not know servers.
+//! clock alone. Of servers it must know no more than whose they are.
 
 use crate::{
     lease::{Halt, Trouble},
     run::Run,
-    steps::remove::CALL_MAX,
+    steps::{look::judge, remove::CALL_MAX},
     tailscale::Device,
 };
 use std::net::Ipv4Addr;
@@ -71,23 +71,25 @@ fn address(addresses: &[String]) -> Option<Ipv4Addr> {
 pub(crate) async fn poll(run: &mut Run) -> Result<Seen, Halt> {
     let since = run.made.all().key_created;
     let devices = run.tailscale.devices(&run.server_name()).await?;
-    let seen = ours(devices, &run.cloud.tailscale.tag, since);
+    let tag = run.cloud.tailscale.tag.clone();
+    let older = |own: &Device| {
+        let left = |one: &&Device| {
+            one.tags.contains(&tag) && one.created.is_some_and(|at| own.created > Some(at))
+        };
+        devices.iter().filter(left).cloned().collect::<Vec<_>>()
+    };
+    let seen = ours(devices.clone(), &tag, since);
     match &seen {
-        Seen::Ready(device, _) => note(run, device.clone()),
+        Seen::Ready(device, _) => {
+            // An agent has one machine: a device older than its own has none.
+            remove(run, &older(device)).await?;
+            note(run, device.clone());
+        }
         Seen::Waiting(what) => run.work.device_waits_for = Some(what),
         Seen::Broken(why) => return Err(Trouble::permanent(why.clone()).into()),
         Seen::Nothing => {}
     }
     Ok(seen)
-}
-
-/// The device of a server that an earlier process of this run made.
-pub(crate) async fn of_adopted(run: &Run) -> Result<Option<Device>, Halt> {
-    let devices = run.tailscale.devices(&run.server_name()).await?;
-    match ours(devices, &run.cloud.tailscale.tag, None) {
-        Seen::Ready(device, _) => Ok(Some(device)),
-        Seen::Nothing | Seen::Waiting(_) | Seen::Broken(_) => Ok(None),
-    }
 }
 
 /// Writes the device down as ours, as reports show it.
@@ -100,44 +102,55 @@ pub(crate) fn note(run: &mut Run, device: Device) {
     run.work.device = Some(device);
 }
 
-/// Deletes every device of our hostname and tag. Only for a moment at which the agent has no
-/// server: then each of them is a leftover.
-pub(crate) async fn delete_all(run: &Run) -> Result<(), Halt> {
+/// The agent's devices: our hostname and tag. Another tailnet's has no time of creation, and
+/// cannot be removed (Tailscale: 501).
+pub(crate) async fn list(run: &Run) -> Result<Vec<Device>, Trouble> {
+    let mut devices = run.tailscale.devices(&run.server_name()).await?;
     let tag = &run.cloud.tailscale.tag;
-    for device in run.tailscale.devices(&run.server_name()).await? {
-        if device.tags.contains(tag) {
-            run.lease.before_change().await?;
-            run.actions.line(&format!(
-                "deleting device {} of an earlier machine",
-                device.node_id
-            ));
-            run.tailscale
-                .delete_device(&device.node_id, CALL_MAX)
-                .await?;
-        }
+    devices.retain(|device| device.created.is_some() && device.tags.contains(tag));
+    Ok(devices)
+}
+
+/// Deletes devices that are known to be leftovers.
+pub(crate) async fn remove(run: &Run, left: &[Device]) -> Result<(), Halt> {
+    for Device { node_id, .. } in left {
+        run.lease.before_change().await?;
+        run.actions
+            .line(&format!("deleting device {node_id} of an earlier machine"));
+        run.tailscale.delete_device(node_id, CALL_MAX).await?;
     }
     Ok(())
 }
 
-/// Undo, after our server is gone: deletes our device. One that joined unseen is found by its
-/// time, but only while the attempt is surely ours: else it may be a newer attempt's.
-pub(crate) async fn delete(run: &mut Run) -> Result<(), Trouble> {
+/// Ids of the devices that our machine left: the one we know, and one that joined unseen, found
+/// by its time. The devices are read before the servers: while no newer attempt has a server,
+/// none of them can be a newer one's. Else all devices are the newer attempt's matter.
+pub(crate) async fn left_by_us(run: &Run) -> Result<Vec<String>, Trouble> {
     let made = run.made.all();
-    let mut ids: Vec<String> = made.device.into_iter().collect();
-    if let Some(since) = made.key_created.filter(|_| run.lease.is_held()) {
-        let tag = &run.cloud.tailscale.tag;
-        for device in run.tailscale.devices(&run.server_name()).await? {
-            let from_our_key = device.created.is_some_and(|at| at >= since);
-            if from_our_key && device.tags.contains(tag) && !ids.contains(&device.node_id) {
-                ids.push(device.node_id);
-            }
-        }
+    if made.device.is_none() && made.key_created.is_none() {
+        return Ok(Vec::new());
     }
-    for id in ids {
+    let mut devices = list(run).await?;
+    devices.retain(|device| {
+        let from_our_key = made
+            .key_created
+            .is_some_and(|since| device.created.is_some_and(|at| at >= since));
+        from_our_key || made.device.as_ref() == Some(&device.node_id)
+    });
+    if devices.is_empty() || judge(run.own_servers().await?, run.inputs.fence).is_err() {
+        return Ok(Vec::new());
+    }
+    Ok(devices.into_iter().map(|device| device.node_id).collect())
+}
+
+/// Undo, after our server is gone: deletes what it left in the tailnet.
+pub(crate) async fn delete(run: &mut Run) -> Result<(), Trouble> {
+    for id in left_by_us(run).await? {
         run.tailscale.delete_device(&id, CALL_MAX).await?;
         run.actions.line(&format!("device {id} deleted"));
     }
     run.made.change(|made| made.device = None);
+    run.work.device = None;
     Ok(())
 }
 

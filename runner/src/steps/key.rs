@@ -1,12 +1,12 @@
-//! The attempt's auth key: made, masked, revoked when unused.
-//! It must not know servers.
+//! The attempt's auth key: made, masked, revoked when unused; and the keys that earlier processes
+//! left. It must not know servers.
 
 use crate::{
     lease::{Halt, Trouble},
     run::Run,
     schedule::short_pause,
     steps::remove::CALL_MAX,
-    tailscale::{Kind, NewKey},
+    tailscale::{Kind, ListedKey, NewKey},
 };
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const ROUNDS_MAX: u32 = 4;
 
 /// Makes the key.
 pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
-    if run.work.adopted {
+    if run.work.adopted || run.work.key.is_some() {
         return Ok(());
     }
     let mut last = String::new();
@@ -63,16 +63,59 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
     Err(Trouble::transient(format!("no auth key after {ROUNDS_MAX} tries: {last}")).into())
 }
 
-/// Revokes every key that carries this attempt's description: one whose answer was lost.
-pub(crate) async fn revoke_described(run: &Run) -> Result<(), Trouble> {
+/// Every listed key that carries this attempt's description, dead ones too.
+pub(crate) async fn described(run: &Run) -> Result<Vec<ListedKey>, Trouble> {
+    let mut keys = run.tailscale.keys().await?;
     let description = run.key_description();
-    for key in run.tailscale.keys().await? {
-        if key.description == description {
-            run.tailscale.delete_key(&key.id, CALL_MAX).await?;
-        }
+    keys.retain(|key| key.description == description);
+    Ok(keys)
+}
+
+/// Revokes every key that carries this attempt's description: one whose answer was lost.
+async fn revoke_described(run: &Run) -> Result<(), Trouble> {
+    for key in described(run).await?.iter().filter(|key| key.valid) {
+        run.tailscale.delete_key(&key.id, CALL_MAX).await?;
     }
     run.made.change(|made| made.key_in_doubt = false);
     Ok(())
+}
+
+/// Revokes the unused keys of this job that an earlier process made, but for the one that was
+/// adopted. A newer attempt's are not touched.
+pub(crate) async fn revoke_left(run: &Run) -> Result<(), Halt> {
+    let kept = run.made.all().key;
+    for key in run.tailscale.keys().await? {
+        let left = fence_of(&key.description, &run.inputs.job_id)
+            .is_some_and(|fence| fence <= run.inputs.fence);
+        if left && key.valid && kept.as_ref() != Some(&key.id) {
+            run.lease.before_change().await?;
+            run.actions.line(&format!("revoking key {}", key.id));
+            run.tailscale.delete_key(&key.id, CALL_MAX).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Revokes every unused key that an attempt of one of these jobs made.
+pub(crate) async fn revoke_of_jobs(run: &Run, jobs: &[String]) -> Result<(), Halt> {
+    for key in run.tailscale.keys().await? {
+        let own = |job: &String| !job.is_empty() && fence_of(&key.description, job).is_some();
+        if key.valid && jobs.iter().any(own) {
+            run.lease.before_change().await?;
+            run.actions.line(&format!("revoking key {}", key.id));
+            run.tailscale.delete_key(&key.id, CALL_MAX).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The fence in a key's description, when the key is this job's.
+fn fence_of(description: &str, job: &str) -> Option<i64> {
+    description
+        .strip_prefix(job)?
+        .strip_prefix(" f")?
+        .parse()
+        .ok()
 }
 
 /// Undo: revokes the key. A used one is revoked too; that does not touch its device.
@@ -82,9 +125,29 @@ pub(crate) async fn revoke(run: &mut Run) -> Result<(), Trouble> {
         run.tailscale.delete_key(&id, CALL_MAX).await?;
         run.actions.line(&format!("key {id} revoked"));
         run.made.change(|made| made.key = None);
+        run.work.key = None;
     }
     if made.key_in_doubt {
         revoke_described(run).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_tells_whose_it_is() {
+        for (description, fence) in [
+            ("job f1", Some(1)),
+            ("job f12", Some(12)),
+            ("job", None),
+            ("job fx", None),
+            ("job2 f1", None),
+            ("another", None),
+        ] {
+            assert_eq!(fence_of(description, "job"), fence, "{description}");
+        }
+    }
 }

@@ -7,7 +7,8 @@ use crate::{
     run::Run,
     schedule::short_pause,
     steps::{
-        device, key,
+        device::{self, Seen},
+        key,
         remove::{self, Wait},
     },
 };
@@ -66,22 +67,23 @@ fn unreadable(server: &Server) -> Trouble {
     ))
 }
 
-/// Deletes the servers of earlier attempts, and then their devices; gives the one of this
-/// attempt, if there is one. Devices are not touched when no server was deleted: a list may lag
-/// behind a create, and a device may belong to our own server that it does not show yet.
-pub(crate) async fn clear_older(run: &Run) -> Result<Option<Server>, Halt> {
-    let mut deleted = false;
+/// Deletes the servers of earlier attempts, and then their devices; gives the server of this
+/// attempt, if there is one. The devices are read before the servers: one that was there when
+/// no server was can belong to nobody, whoever is at work meanwhile. Devices stay when no server
+/// was deleted, unless `devices_too`: a list may lag behind our own create.
+pub(crate) async fn clear_older(run: &Run, mut devices_too: bool) -> Result<Option<Server>, Halt> {
     for round in 0..ROUNDS_MAX {
+        let devices = device::list(run).await?;
         match judge(run.own_servers().await?, run.inputs.fence)? {
             Verdict::Clear => {
-                if deleted {
-                    device::delete_all(run).await?;
+                if devices_too {
+                    device::remove(run, &devices).await?;
                 }
                 return Ok(None);
             }
             Verdict::Own(server) => return Ok(Some(server)),
             Verdict::Older(ids) => {
-                deleted = true;
+                devices_too = true;
                 for id in ids {
                     run.lease.before_change().await?;
                     run.actions
@@ -96,27 +98,45 @@ pub(crate) async fn clear_older(run: &Run) -> Result<Option<Server>, Halt> {
 }
 
 /// The first step. A server of this very attempt was made by an earlier process of this run,
-/// whose key nobody knows any more: it is kept when its device is there, else made anew.
+/// which nobody else is any more: it is kept when it has enrolled or still can, else made anew.
 pub(crate) async fn look(run: &mut Run) -> Result<(), Halt> {
-    if let Some(server) = clear_older(run).await? {
-        if let Some(device) = device::of_adopted(run).await? {
-            run.actions
-                .line(&format!("server {} is ours and enrolled", server.id));
-            run.note_server(&server);
-            device::note(run, device);
-            run.work.adopted = true;
-            return Ok(());
-        }
+    if let Some(server) = clear_older(run, true).await?
+        && !adopt(run, &server).await?
+    {
         run.lease.before_change().await?;
         run.actions.line(&format!(
-            "server {} of this attempt never enrolled",
+            "server {} of this attempt cannot enrol any more",
             server.id
         ));
         remove::server(&run.hetzner, server.id, Wait::Plan(&run.lease)).await?;
-        key::revoke_described(run).await?;
+        if clear_older(run, true).await?.is_some() {
+            return Err(Trouble::transient("this attempt's server does not go away").into());
+        }
     }
-    // No server of the agent is left, so none of these devices has a machine.
-    device::delete_all(run).await
+    key::revoke_left(run).await
+}
+
+/// Takes over a server of this attempt when its device is there, or when its key still works.
+/// Which of several keys the machine holds nobody knows, so there must be but one.
+async fn adopt(run: &mut Run, server: &Server) -> Result<bool, Halt> {
+    let keys = key::described(run).await?;
+    let since = keys.iter().filter_map(|key| key.created).min();
+    let devices = device::list(run).await?;
+    match device::ours(devices, &run.cloud.tailscale.tag, since) {
+        Seen::Ready(device, _) => device::note(run, device),
+        // It enrolled with our key and is not ready yet.
+        Seen::Waiting(_) if since.is_some() => {}
+        Seen::Waiting(_) | Seen::Nothing | Seen::Broken(_) => match keys.as_slice() {
+            [key] if key.valid => run.made.change(|made| made.key = Some(key.id.clone())),
+            _ => return Ok(false),
+        },
+    }
+    run.actions
+        .line(&format!("server {} is ours, adopted", server.id));
+    run.made.change(|made| made.key_created = since);
+    run.note_server(server);
+    run.work.adopted = true;
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -134,6 +154,7 @@ mod tests {
             labels: BTreeMap::from([("fence".to_owned(), fence.to_owned())]),
             ipv4: None,
             ipv6: None,
+            addresses: Vec::new(),
         }
     }
 

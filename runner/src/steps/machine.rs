@@ -58,7 +58,7 @@ fn together(ids: &[u64], actions: &[Action]) -> Together {
 
 /// Waits for the create action and all that follow it.
 pub(crate) async fn await_server(run: &mut Run) -> Result<(), Halt> {
-    if run.work.adopted {
+    if run.work.device.is_some() {
         return address(run).await;
     }
     let began = run.work.asked_at.unwrap_or_else(Instant::now);
@@ -71,7 +71,7 @@ pub(crate) async fn await_server(run: &mut Run) -> Result<(), Halt> {
             let text = format!("the server is not up after {} s", SERVER_MAX.as_secs());
             return Err(Trouble::transient(text).into());
         }
-        if elapsed >= next_look || run.work.device.is_some() {
+        if elapsed >= next_look {
             match look(run).await? {
                 Together::Success => break,
                 Together::Failed(why) => return Err(Trouble::transient(why).into()),
@@ -81,15 +81,13 @@ pub(crate) async fn await_server(run: &mut Run) -> Result<(), Halt> {
             looks += 1;
             next_look = next_action_look(began.elapsed(), progress, looks);
         }
-        if run.work.device.is_none() {
-            watch_device(run).await?;
+        watch_device(run).await?;
+        if run.work.device.is_some() {
+            // A machine that has enrolled is up: no look is needed to know it.
+            break;
         }
         let until_look = next_look.saturating_sub(began.elapsed());
-        let pause = if run.work.device.is_some() {
-            short_pause(looks)
-        } else {
-            device_pause(began.elapsed()).min(until_look)
-        };
+        let pause = device_pause(began.elapsed()).min(until_look);
         run.lease.pause(pause).await?;
     }
     address(run).await

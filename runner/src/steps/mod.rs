@@ -4,12 +4,14 @@
 mod choose;
 pub(crate) mod create;
 mod destroy;
-mod device;
+pub(crate) mod device;
 mod find;
 mod key;
 mod look;
 mod machine;
 mod power;
+#[cfg(test)]
+mod proof;
 pub(crate) mod remove;
 
 use crate::plan::{Step, Tell};
@@ -106,15 +108,22 @@ pub(crate) const START: &[Step] = &[
 pub(crate) const DESTROY: &[Step] = &[
     Step {
         name: "delete_servers",
-        title: "Delete the servers",
+        title: "Revoke the keys, delete the servers",
         act: |run| Box::pin(destroy::servers(run)),
         undo: None,
         tell: Tell::Ids,
     },
     Step {
         name: "delete_devices",
-        title: "Delete devices and keys",
-        act: |run| Box::pin(destroy::devices_and_keys(run)),
+        title: "Delete the devices",
+        act: |run| Box::pin(destroy::devices(run)),
+        undo: None,
+        tell: Tell::Nothing,
+    },
+    Step {
+        name: "delete_addresses",
+        title: "Delete addresses that stayed",
+        act: |run| Box::pin(destroy::addresses(run)),
         undo: None,
         tell: Tell::Nothing,
     },

@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 /// One call of a removal may take this long.
 pub(crate) const CALL_MAX: Duration = Duration::from_secs(20);
 /// A server that is not gone after this long is left behind and named.
-const SERVER_MAX: Duration = Duration::from_secs(90);
+const UNDO_MAX: Duration = Duration::from_secs(90);
+/// The same as part of a plan: looks may have to wait for the rate budget.
+const PLAN_MAX: Duration = Duration::from_mins(6);
 
 /// How a removal waits: as part of the plan it stops when the plan must, as undo it goes on.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +26,13 @@ pub(crate) enum Wait<'a> {
 }
 
 impl Wait<'_> {
+    const fn longest(self) -> Duration {
+        match self {
+            Self::Plan(_) => PLAN_MAX,
+            Self::Undo => UNDO_MAX,
+        }
+    }
+
     async fn pause(self, span: Duration) -> Result<(), Halt> {
         match self {
             Self::Plan(lease) => lease.pause(span).await,
@@ -40,7 +49,7 @@ pub(crate) async fn server(hetzner: &Hetzner, id: u64, wait: Wait<'_>) -> Result
     let started = Instant::now();
     let mut last = String::new();
     for round in 0.. {
-        if started.elapsed() > SERVER_MAX {
+        if started.elapsed() > wait.longest() {
             break;
         }
         match hetzner.delete_server(id, CALL_MAX).await {
@@ -56,7 +65,7 @@ pub(crate) async fn server(hetzner: &Hetzner, id: u64, wait: Wait<'_>) -> Result
     }
     let text = format!(
         "server {id} is still there after {} s: {last}",
-        SERVER_MAX.as_secs()
+        wait.longest().as_secs()
     );
     Err(Trouble::transient(text).into())
 }
@@ -87,7 +96,7 @@ async fn ended(
             None if gone(hetzner.server(id).await)? => return Ok(Ok(())),
             None => return Ok(Err("the delete vanished".to_owned())),
         }
-        if started.elapsed() > SERVER_MAX {
+        if started.elapsed() > wait.longest() {
             break;
         }
     }

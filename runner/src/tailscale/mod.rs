@@ -2,9 +2,11 @@
 //! It must not know agents, attempts or when a call is allowed.
 
 mod error;
+mod grant;
 mod wire;
 
 pub(crate) use error::{Error, Kind};
+pub(crate) use grant::Grant;
 
 use outbound::{Answer, Client, Request};
 use secrecy::{ExposeSecret, SecretString};
@@ -31,6 +33,10 @@ pub(crate) struct Key {
 pub(crate) struct ListedKey {
     pub(crate) id: String,
     pub(crate) description: String,
+    /// When it was made, by Tailscale's clock.
+    pub(crate) created: Option<OffsetDateTime>,
+    /// It can still enrol a device.
+    pub(crate) valid: bool,
 }
 
 /// A device as far as we care.
@@ -112,16 +118,12 @@ impl Tailscale {
         Ok(key)
     }
 
-    /// Keys of the tailnet, without their secrets.
+    /// Keys of the tailnet, without their secrets; dead ones stay listed for a while.
     pub(crate) async fn keys(&self) -> Result<Vec<ListedKey>, Error> {
         let list: wire::Keys = self
             .read(Request::get(&format!("{}/tailnet/-/keys", self.url)))
             .await?;
-        Ok(list
-            .keys
-            .into_iter()
-            .filter_map(wire::KeyRow::into_listed)
-            .collect())
+        Ok(list.keys.into_iter().map(ListedKey::from).collect())
     }
 
     /// Revokes a key; one that does not exist is as good.

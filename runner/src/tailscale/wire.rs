@@ -45,17 +45,19 @@ pub(super) struct KeyRow {
     #[serde(default)]
     description: Option<String>,
     #[serde(default)]
+    created: Option<String>,
+    #[serde(default)]
     invalid: bool,
 }
 
-impl KeyRow {
-    /// What lists show of a key that still works.
-    pub(super) fn into_listed(self) -> Option<ListedKey> {
-        let description = self.description.unwrap_or_default();
-        (!self.invalid).then_some(ListedKey {
-            id: self.id,
-            description,
-        })
+impl From<KeyRow> for ListedKey {
+    fn from(row: KeyRow) -> Self {
+        Self {
+            id: row.id,
+            description: row.description.unwrap_or_default(),
+            created: row.created.as_deref().and_then(moment),
+            valid: !row.invalid,
+        }
     }
 }
 

@@ -3,15 +3,27 @@
 #[cfg(test)]
 mod callback;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod endings;
+#[cfg(test)]
+mod fault_table;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod provision;
+#[cfg(test)]
+mod removal;
+#[cfg(test)]
+mod rivals;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]

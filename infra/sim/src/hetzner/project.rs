@@ -355,7 +355,7 @@ pub(crate) fn take_ip(
         ip,
         kind: kind.to_owned(),
         server: Some(server),
-        auto_delete: true,
+        auto_delete: !state.knobs.addresses_stay,
         location: location.to_owned(),
         created,
     };

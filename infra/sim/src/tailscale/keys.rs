@@ -199,6 +199,13 @@ pub(super) fn redeem(state: &mut State, secret: &str) -> Result<(String, Key), S
 }
 
 impl Tailscale {
+    /// Every one-off key counts as used.
+    pub(crate) fn spend_keys(&mut self, now: Duration) {
+        for key in self.keys.values_mut().filter(|key| !key.reusable) {
+            key.used.get_or_insert(now);
+        }
+    }
+
     /// Keys for a snapshot.
     pub(crate) fn key_views(&self, state: &State) -> Vec<KeyView> {
         let view = |key: &Key| KeyView {

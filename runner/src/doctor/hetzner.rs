@@ -1,0 +1,163 @@
+//! Token, SSH key, server type, image and firewall.
+//! It must not know how servers are made.
+
+use super::Finding;
+use crate::{
+    choice::candidates,
+    hetzner::{Error, Hetzner, Kind, ServerType},
+    region,
+    settings::Told,
+};
+use outbound::Client;
+
+const TOKEN: &str = "HETZNER_API_TOKEN";
+const SSH_KEY: &str = "HETZNER_SSH_KEY_ID";
+const SERVER_TYPE: &str = "HETZNER_SERVER_TYPE";
+const IMAGE: &str = "HETZNER_IMAGE";
+const FIREWALL: &str = "HETZNER_FIREWALL_ID";
+
+/// Every check at Hetzner, in the order of the README.
+pub(super) async fn check(told: &Told, client: Client) -> Vec<Finding> {
+    let settings = &told.hetzner;
+    let token = match told.mistake(TOKEN) {
+        Some(why) => Err(Finding::wrong(TOKEN, why)),
+        None if told.mistake("HETZNER_API_URL").is_some() => {
+            Err(Finding::after(TOKEN, "HETZNER_API_URL"))
+        }
+        None => Ok(Hetzner::new(client, &settings.url, &settings.token)),
+    };
+    let asked = match token {
+        Err(finding) => Err(finding),
+        Ok(hetzner) => match types(&hetzner).await {
+            Ok(types) => Ok((hetzner, types)),
+            Err(error) => Err(refused(TOKEN, &error)),
+        },
+    };
+    match asked {
+        Err(finding) => {
+            let others = [SSH_KEY, SERVER_TYPE, IMAGE, FIREWALL];
+            let after = others.map(|name| match told.mistake(name) {
+                Some(why) => Finding::wrong(name, why),
+                None => Finding::after(name, TOKEN),
+            });
+            std::iter::once(finding).chain(after).collect()
+        }
+        Ok((hetzner, types)) => vec![
+            Finding::ok(
+                TOKEN,
+                "Hetzner takes it; no read can prove that it may write, so see to it that it \
+                 was made with Read & Write",
+            ),
+            ssh_key(told, &hetzner).await,
+            server_type(told, &types),
+            image(told, &hetzner).await,
+            firewall(told, &hetzner).await,
+        ],
+    }
+}
+
+/// What is sold: calls that any working token may make.
+async fn types(hetzner: &Hetzner) -> Result<Vec<ServerType>, Error> {
+    hetzner.probe().await?;
+    hetzner.server_types().await
+}
+
+/// A call that failed: a refusal says that the setting is wrong, silence says nothing.
+fn refused(setting: &str, error: &Error) -> Finding {
+    match error.kind {
+        Kind::Denied | Kind::Refused | Kind::NotFound => Finding::wrong(setting, error.to_string()),
+        Kind::NameTaken
+        | Kind::Busy
+        | Kind::Unavailable
+        | Kind::Limit
+        | Kind::Later
+        | Kind::Doubt => Finding::unknown(
+            setting,
+            format!("{error}; check HETZNER_API_URL and the network, then try again"),
+        ),
+    }
+}
+
+async fn ssh_key(told: &Told, hetzner: &Hetzner) -> Finding {
+    if let Some(why) = told.mistake(SSH_KEY) {
+        return Finding::wrong(SSH_KEY, why);
+    }
+    let id = told.hetzner.ssh_key_id;
+    match hetzner.ssh_key_name(id).await {
+        Ok(Some(name)) => Finding::ok(SSH_KEY, format!("{id} is the key {name:?}")),
+        Ok(None) => Finding::wrong(
+            SSH_KEY,
+            format!("the token's project has no SSH key {id}; add one there and set its id"),
+        ),
+        Err(error) => refused(SSH_KEY, &error),
+    }
+}
+
+fn server_type(told: &Told, types: &[ServerType]) -> Finding {
+    let wished = &told.hetzner.server_type;
+    let (location, _) = region::location(&told.region);
+    let zone = region::zone(location);
+    let places = zone.join(", ");
+    if told.type_is_wished && !types.iter().any(|kind| &kind.name == wished) {
+        let text = format!("Hetzner knows no server type {wished}; set another, or none");
+        return Finding::wrong(SERVER_TYPE, text);
+    }
+    let list = candidates(types, wished, &zone);
+    if let Some(one) = list.iter().find(|one| &one.server_type == wished) {
+        let text = format!("{wished} is sold at {}", one.location);
+        return Finding::ok(SERVER_TYPE, text);
+    }
+    match list.first() {
+        None => Finding::wrong(
+            SERVER_TYPE,
+            format!("nothing that fits is sold at {places} just now; set another REGION"),
+        ),
+        Some(one) if told.type_is_wished => Finding::wrong(
+            SERVER_TYPE,
+            format!(
+                "{wished} is not sold at {places} just now, {} would be taken; set that, or none",
+                one.server_type
+            ),
+        ),
+        Some(one) => Finding::ok(
+            SERVER_TYPE,
+            format!(
+                "{wished} is not sold at {places} just now, {} at {} is taken instead",
+                one.server_type, one.location
+            ),
+        ),
+    }
+}
+
+async fn image(told: &Told, hetzner: &Hetzner) -> Finding {
+    let wished = &told.hetzner.image;
+    match hetzner.has_image(wished).await {
+        Ok(true) => Finding::ok(IMAGE, format!("{wished} can be used")),
+        Ok(false) => Finding::wrong(
+            IMAGE,
+            format!(
+                "there is no image {wished} that can be used; set the name of a system image \
+                 or the id of a snapshot of this project"
+            ),
+        ),
+        Err(error) => refused(IMAGE, &error),
+    }
+}
+
+async fn firewall(told: &Told, hetzner: &Hetzner) -> Finding {
+    if let Some(why) = told.mistake(FIREWALL) {
+        return Finding::wrong(FIREWALL, why);
+    }
+    let Some(id) = told.hetzner.firewall_id else {
+        let text = "is not set: the first provision makes a firewall, the others find it";
+        return Finding::ok(FIREWALL, text);
+    };
+    match hetzner.firewall(id).await {
+        Ok(Some(found)) => Finding::ok(FIREWALL, format!("{id} is the firewall {:?}", found.name)),
+        Ok(None) => Finding::wrong(
+            FIREWALL,
+            format!("the token's project has no firewall {id}; set another id, or none"),
+        ),
+        Err(error) => refused(FIREWALL, &error),
+    }
+}
