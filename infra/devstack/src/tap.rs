@@ -19,13 +19,15 @@ use url::Url;
 const BUFFER_BYTES: usize = 64 * 1024;
 const HEAD_CHARS_MAX: usize = 100;
 
-/// On which side of a turn the process dies.
+/// On which side of a turn the process dies, or only its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
     /// The question is not forwarded: the effect never happens.
     Before,
     /// The question is answered, the answer is withheld: the effect happened unseen.
     After,
+    /// As after, but the process lives and sees its connection end.
+    Cut,
 }
 
 /// Where a process is killed. Turn 0 is its start, before it has said anything.
@@ -67,6 +69,7 @@ struct State {
     turns: Vec<Turn>,
     connections: u32,
     kill: Option<KillPoint>,
+    cut: bool,
     listeners: Vec<AbortHandle>,
 }
 
@@ -114,6 +117,10 @@ impl Wire {
     /// Everything asked so far, in order.
     pub(crate) fn turns(&self) -> Vec<Turn> {
         self.state().turns.clone()
+    }
+
+    pub(crate) fn was_cut(&self) -> bool {
+        self.state().cut
     }
 
     pub(crate) fn is_struck(&self) -> bool {
@@ -173,6 +180,7 @@ struct Connection {
 enum Verdict {
     Pass,
     Strike,
+    Cut,
 }
 
 impl Connection {
@@ -215,9 +223,13 @@ impl Connection {
                 }
                 () = wire.struck() => Verdict::Strike,
             };
-            if verdict == Verdict::Strike {
-                self.wire.strike();
-                return hold(from_client).await;
+            match verdict {
+                Verdict::Pass => {}
+                Verdict::Cut => return,
+                Verdict::Strike => {
+                    self.wire.strike();
+                    return hold(from_client).await;
+                }
             }
         }
     }
@@ -255,11 +267,15 @@ impl Connection {
         let Some(turn) = self.unanswered.take() else {
             return strike_if(self.wire.is_struck());
         };
-        let point = KillPoint {
-            turn,
-            side: Side::After,
-        };
-        strike_if(self.wire.is_struck() || self.wire.state().kill == Some(point))
+        let planned = self.wire.state().kill.filter(|point| point.turn == turn);
+        match planned.map(|point| point.side) {
+            Some(Side::Cut) => {
+                self.wire.state().cut = true;
+                Verdict::Cut
+            }
+            Some(Side::After) => Verdict::Strike,
+            Some(Side::Before) | None => strike_if(self.wire.is_struck()),
+        }
     }
 }
 
@@ -278,7 +294,7 @@ fn received(buffer: &[u8], length: usize) -> &[u8] {
 /// Passes bytes on, or the end of the stream. A broken receiver shows at the next read.
 async fn forward(verdict: &Verdict, bytes: &[u8], to: &mut OwnedWriteHalf) {
     match verdict {
-        Verdict::Strike => {}
+        Verdict::Strike | Verdict::Cut => {}
         Verdict::Pass if bytes.is_empty() => drop(to.shutdown().await),
         Verdict::Pass => drop(to.write_all(bytes).await),
     }

@@ -27,6 +27,8 @@ pub struct ProcessRecord {
     pub turns: Vec<Turn>,
     /// Whether it was killed by plan.
     pub killed: bool,
+    /// Whether one of its connections was cut by plan.
+    pub cut: bool,
 }
 
 impl Taps {
@@ -50,6 +52,7 @@ impl Taps {
                 start: *start,
                 turns: wire.turns(),
                 killed: wire.is_struck(),
+                cut: wire.was_cut(),
             })
             .collect()
     }

@@ -1,6 +1,7 @@
-//! Kills every process before and after everything it says to anybody, and at its start, and
-//! lets time pass: no paid agent is left without a job, none is active without its instance,
-//! nothing waits for a word that nobody will say, and in the end there is one server.
+//! Kills every process before and after everything it says to anybody, and at its start, or
+//! cuts only its connection then, and lets time pass: no paid agent is left without a job, none
+//! is active without its instance, nothing waits for a word that nobody will say, and in the end
+//! there is one server and one device, and no key that could still be used.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -180,6 +181,10 @@ impl Scene {
             .map(|s| (s.name.clone(), s.id.to_string()))
             .collect();
         assert_eq!(servers, wanted, "{}", self.world.logs());
+        let mut devices: Vec<_> = world.devices.iter().map(|d| d.hostname.clone()).collect();
+        devices.sort();
+        let names: Vec<_> = wanted.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(devices, names, "{}", self.world.logs());
     }
 }
 
@@ -197,7 +202,7 @@ async fn points() -> Vec<Kill> {
         };
         points.push((process.program.clone(), process.start, start));
         for turn in &process.turns {
-            for side in [Side::Before, Side::After] {
+            for side in [Side::Before, Side::After, Side::Cut] {
                 let point = KillPoint {
                     turn: turn.ordinal,
                     side,
@@ -222,7 +227,7 @@ async fn kill_at((program, start, point): Kill) -> bool {
         .taps
         .record()
         .iter()
-        .any(|process| process.killed)
+        .any(|process| process.killed || process.cut)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +251,7 @@ async fn a_process_killed_anywhere_leaves_nothing_undone() {
         .filter(|met| std::future::ready(*met))
         .count()
         .await;
-    println!("killed at {met} of {count} points");
+    println!("killed or cut off at {met} of {count} points");
     // How often the runner asks again depends on the moment, so its last turns may not be met.
     assert!(
         met * 100 >= count * 95,
