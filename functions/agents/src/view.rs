@@ -22,6 +22,8 @@ pub struct AgentView {
     wish: Wish,
     region: String,
     reference: Option<String>,
+    /// The agent that the checkout named although it belongs to another live subscription.
+    conflict: Option<domain::AgentId>,
     job: Option<JobView>,
     instance: Option<InstanceView>,
     steps: Vec<StepView>,
@@ -94,6 +96,7 @@ impl AgentView {
             wish: status.wish,
             region: status.region.clone(),
             reference: status.reference.clone(),
+            conflict: status.conflict,
             job: status.job.as_ref().map(JobView::of),
             instance: status.instance.as_ref().map(InstanceView::of),
             active_at: steps

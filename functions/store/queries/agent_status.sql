@@ -4,6 +4,7 @@
 SELECT
     agent.agent_id, agent.name, agent.region, agent.reference, agent.payment, agent.wish,
     agent.state, agent.reason, agent.created_at, agent.updated_at,
+    subscription.conflict_agent_id,
     job.job_id, job.kind, job.state AS job_state, job.attempts, job.reason AS job_reason,
     job.error_class, job.due_at,
     attempt.number, attempt.fence, attempt.state AS attempt_state, attempt.step,
@@ -18,6 +19,8 @@ SELECT
     EXISTS (SELECT FROM jobs WHERE state IN ('queued', 'dispatched', 'running')
             AND due_at < $2::timestamptz - interval '5 seconds') AS any_due
 FROM agents AS agent
+LEFT JOIN subscriptions AS subscription
+    ON subscription.subscription_id = agent.subscription_id
 LEFT JOIN LATERAL (
     SELECT * FROM jobs WHERE agent_id = agent.agent_id
     ORDER BY job_id = agent.live_job_id DESC NULLS LAST,

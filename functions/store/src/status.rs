@@ -24,6 +24,8 @@ pub struct AgentStatus {
     pub region: String,
     /// What the checkout named, when that was no agent id.
     pub reference: Option<String>,
+    /// The agent that the checkout named although it belongs to another live subscription.
+    pub conflict: Option<AgentId>,
     /// What Stripe says about the money.
     pub payment: Payment,
     /// What the owner wishes.
@@ -155,6 +157,7 @@ fn status(row: &Row) -> Result<AgentStatus, StoreError> {
         name: get(FROM, row, "name")?,
         region: get(FROM, row, "region")?,
         reference: get(FROM, row, "reference")?,
+        conflict: get::<Option<_>>(FROM, row, "conflict_agent_id")?.map(AgentId),
         payment: word(FROM, get(FROM, row, "payment")?)?,
         wish: word(FROM, get(FROM, row, "wish")?)?,
         state: word(FROM, get(FROM, row, "state")?)?,

@@ -77,6 +77,13 @@ async fn an_agent_of_another_subscription_is_not_touched() {
         .unwrap()
         .unwrap();
     assert_eq!(before.updated_at, after.updated_at);
+    let other = world
+        .store
+        .agent_status(second.other_agent_id, at(0))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((other.conflict, after.conflict), (Some(agent), None));
     assert_eq!(before.job.unwrap().job_id, after.job.unwrap().job_id);
     world.check().await;
 }
