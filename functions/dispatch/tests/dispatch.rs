@@ -244,6 +244,28 @@ async fn a_refusal_leaves_the_job_queued_with_its_reason_and_is_repeated() {
 }
 
 #[tokio::test]
+async fn a_wait_longer_than_the_queue_can_hold_is_handed_from_nudge_to_nudge() {
+    let world = World::new().await;
+    let (agent, job) = world.paid().await;
+    let start = world.now();
+    let limit = Effect::github_secondary_limit(403, Some(3600));
+    world.strike(Method::POST, "/dispatches", limit);
+    world.look().await;
+    let due = after(start, 3600);
+    assert_eq!(world.job(agent).await.due, Some(due));
+    for _ in 0..4 {
+        assert_eq!(world.runs(), 0);
+        // Nobody but the newest nudge says anything.
+        let newest = world.queue.take().pop().expect("a nudge is under way");
+        assert!(newest.delay_seconds <= 900, "the queue holds no longer");
+        world.pass(i64::try_from(newest.delay_seconds).unwrap());
+        world.nudge(&[Nudge::job(job, due).body()]).await;
+    }
+    assert_eq!(world.runs(), 1);
+    assert!(world.now() < after(due, 10), "it is not late");
+}
+
+#[tokio::test]
 async fn settings_that_are_missing_are_the_reason_and_lose_nothing() {
     let world = World::with_token("").await;
     let (agent, _) = world.paid().await;
