@@ -54,13 +54,6 @@ impl Entropy {
         Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
     }
 
-    /// A UUID of version 4.
-    pub fn uuid_v4(&self) -> Uuid {
-        let mut random = [0; 16];
-        self.fill(&mut random);
-        Builder::from_random_bytes(random).into_uuid()
-    }
-
     /// A number from 0 up to, not including, 1.
     pub fn unit(&self) -> f64 {
         match &self.0 {
@@ -92,7 +85,7 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_ids_again_and_the_system_never() {
         let now = Timestamp::from_unix_seconds(1_800_000_000);
-        let draw = |entropy: &Entropy| (entropy.uuid_v7(now), entropy.uuid_v4());
+        let draw = |entropy: &Entropy| (entropy.uuid_v7(now), entropy.uuid_v7(now));
         assert_eq!(draw(&Entropy::seeded(1)), draw(&Entropy::seeded(1)));
         assert_ne!(draw(&Entropy::seeded(1)), draw(&Entropy::seeded(2)));
         assert_ne!(draw(&Entropy::system()), draw(&Entropy::system()));
@@ -105,7 +98,6 @@ mod tests {
         let late = entropy.uuid_v7(Timestamp::from_unix_seconds(1_800_000_001));
         assert!(early < late);
         assert_eq!(early.get_version_num(), 7);
-        assert_eq!(entropy.uuid_v4().get_version_num(), 4);
         assert!((0.0..1.0).contains(&entropy.unit()));
         assert!((0.0..1.0).contains(&Entropy::system().unit()));
     }

@@ -20,7 +20,6 @@ pub struct Request {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Bytes,
     pub(crate) deadline: Duration,
-    pub(crate) try_max: Option<Duration>,
     pub(crate) repeat: Repeat,
     pub(crate) keeps_429: bool,
 }
@@ -55,7 +54,6 @@ impl Request {
             headers: Vec::new(),
             body: Bytes::new(),
             deadline: DEADLINE_MAX,
-            try_max: None,
             repeat,
             keeps_429: false,
         }
@@ -130,13 +128,6 @@ impl Request {
         self
     }
 
-    /// Bounds each single try. By default 10 s for what is idempotent, else the deadline.
-    #[must_use]
-    pub const fn each_try(mut self, try_max: Duration) -> Self {
-        self.try_max = Some(try_max);
-        self
-    }
-
     /// Says what may be repeated.
     #[must_use]
     pub const fn repeat(mut self, repeat: Repeat) -> Self {
@@ -165,11 +156,10 @@ impl Request {
     }
 
     pub(crate) fn one_try_max(&self) -> Duration {
-        let default = match self.repeat {
+        match self.repeat {
             Repeat::Idempotent => TRY_MAX,
             Repeat::Never | Repeat::Unprocessed => self.deadline,
-        };
-        self.try_max.unwrap_or(default)
+        }
     }
 
     pub(crate) fn to_http(&self) -> Result<http::Request<Bytes>, String> {
