@@ -35,6 +35,7 @@ struct Open {
 struct Seen {
     open: Option<Open>,
     rows: Vec<Row>,
+    remarks: Vec<(&'static str, String)>,
 }
 
 /// Where progress is shown.
@@ -116,6 +117,12 @@ impl Actions {
         ));
     }
 
+    /// One line of progress that the summary shows too, under this name.
+    pub(crate) fn remark(&self, name: &'static str, text: &str) {
+        self.line(&format!("{name}: {text}"));
+        self.seen().remarks.push((name, text.to_owned()));
+    }
+
     /// A warning that shows on the run's page.
     pub(crate) fn warn(&self, text: &str) {
         self.annotate("warning", text);
@@ -164,13 +171,19 @@ impl Actions {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn summary(&self, headline: &str, facts: &[(&str, String)]) -> io::Result<()> {
+    pub(crate) fn summary(
+        &self,
+        headline: &str,
+        facts: &[(&'static str, String)],
+    ) -> io::Result<()> {
         let Some(path) = &self.settings.summary else {
             return Ok(());
         };
         let cell = |text: &str| self.clean(text).replace('\\', "\\\\").replace('|', "\\|");
         let mut text = format!("### {}\n\n", cell(headline));
-        if !facts.is_empty() {
+        let seen = self.seen();
+        let mut facts = facts.iter().chain(&seen.remarks).peekable();
+        if facts.peek().is_some() {
             text.push_str("| | |\n|---|---|\n");
             for (name, value) in facts {
                 text.extend(["| ", &cell(name), " | ", &cell(value), " |\n"]);
@@ -178,7 +191,7 @@ impl Actions {
             text.push('\n');
         }
         text.push_str("| step | began | took | outcome |\n|---|---:|---:|---|\n");
-        for row in &self.seen().rows {
+        for row in &seen.rows {
             let times = format!(
                 " | {:.1} s | {:.1} s | ",
                 row.began.as_secs_f64(),
@@ -193,6 +206,7 @@ impl Actions {
 ",
             ]);
         }
+        drop(seen);
         append(path, &text)
     }
 
@@ -343,13 +357,16 @@ mod tests {
         let end = lines[0].strip_prefix("server_id<<").unwrap();
         assert_eq!((lines[2], end.len()), (end, 36));
         actions.begin("Make | it");
+        actions.remark("Tried", "cpx11 at ash");
         actions.end("done");
         actions
             .summary("All well", &[("server", "1".to_owned())])
             .unwrap();
         let text = std::fs::read_to_string(folder.path().join("summary")).unwrap();
         assert!(
-            text.starts_with("### All well\n\n| | |\n|---|---|\n| server | 1 |\n"),
+            text.starts_with(
+                "### All well\n\n| | |\n|---|---|\n| server | 1 |\n| Tried | cpx11 at ash |\n"
+            ),
             "{text}"
         );
         assert!(text.contains("| Make \\| it | 0."), "{text}");

@@ -27,7 +27,7 @@ until command -v tailscale >/dev/null 2>&1; do
   n=$((n + 1))
   [ "$n" -le 40 ] || exit 1
   curl -fsSL --retry 3 --max-time 60 -o /run/slipway/install.sh https://tailscale.com/install.sh \
-    && sh /run/slipway/install.sh
+    && timeout 300 sh /run/slipway/install.sh
   command -v tailscale >/dev/null 2>&1 || sleep 5
 done
 n=0

@@ -102,6 +102,7 @@ pub async fn doctor(
         callback::check(&told, &to_callback, &world.clock),
     );
     let mut findings = by_themselves(&told);
+    findings.push(region(&told));
     findings.extend(servers.into_iter().chain(devices).chain(reports));
     unclaimed(&told, &mut findings);
     match print(&findings, &world.secrets, out) {
@@ -116,6 +117,18 @@ fn by_themselves(told: &Told) -> Vec<Finding> {
         None => Finding::ok(name, "can be used"),
     };
     BY_THEMSELVES.iter().map(check).collect()
+}
+
+/// A region nobody knows is no mistake of a run, but hardly what was meant.
+fn region(told: &Told) -> Finding {
+    let region = &told.region;
+    match crate::region::location(region) {
+        (location, true) => Finding::ok("REGION", format!("{region} is {location}")),
+        (location, false) => Finding::wrong(
+            "REGION",
+            format!("{region:?} is unknown, {location} would be used; set a known one, or none"),
+        ),
+    }
 }
 
 /// Adds every mistake that no check has named.

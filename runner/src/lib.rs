@@ -9,6 +9,7 @@ mod cloud_init;
 mod death;
 mod doctor;
 mod hetzner;
+mod last_words;
 mod lease;
 mod made;
 mod operate;

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 /// Everything made so far, and what may have been made.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Made {
-    /// What reports say.
-    pub(crate) facts: ServerFacts,
+    /// What reports say; each fact is written once.
+    facts: ServerFacts,
     /// Our server.
     pub(crate) server: Option<u64>,
     /// A create was sent and its answer is not known.
@@ -27,6 +27,23 @@ pub(crate) struct Made {
 }
 
 impl Made {
+    /// Writes down what reports say from now on. A fact that is written stays: the callback
+    /// takes a different one of the same attempt for a contradiction.
+    pub(crate) fn tell(&mut self, facts: ServerFacts) {
+        let own = &mut self.facts;
+        for (kept, told) in [
+            (&mut own.server_id, facts.server_id),
+            (&mut own.server_ip, facts.server_ip),
+            (&mut own.tailscale_ip, facts.tailscale_ip),
+            (&mut own.device_id, facts.device_id),
+            (&mut own.server_name, facts.server_name),
+        ] {
+            if kept.is_none() {
+                *kept = told;
+            }
+        }
+    }
+
     /// Whether there is nothing to undo.
     pub(crate) const fn is_empty(&self) -> bool {
         self.server.is_none()
@@ -74,5 +91,30 @@ impl Ledger {
     /// Changes the record.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Made) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_told_fact_stays_and_others_are_added() {
+        let ledger = Ledger::default();
+        let ip = |text: &str| ServerFacts {
+            server_ip: Some(text.to_owned()),
+            ..ServerFacts::default()
+        };
+        ledger.change(|made| made.tell(ip("2001:db8::1")));
+        ledger.change(|made| {
+            made.tell(ServerFacts {
+                server_id: Some("7".to_owned()),
+                ..ip("192.0.2.1")
+            });
+        });
+        ledger.change(|made| made.tell(ServerFacts::default()));
+        let facts = ledger.facts();
+        assert_eq!(facts.server_ip.as_deref(), Some("2001:db8::1"));
+        assert_eq!(facts.server_id.as_deref(), Some("7"));
     }
 }

@@ -1,20 +1,21 @@
-//! One operation from claim to final report: claim, carry out the plan, tell how it ended, undo
-//! what must not stay. It must not know what any step does.
+//! One operation from claim to its end: claim, carry out the plan, hand over to the last words.
+//! It must not know what any step does.
 
 use crate::{
     actions::Actions,
     clock::Clock,
     hetzner::Hetzner,
+    last_words::{LAST_WORDS, LastWords},
     lease::{Halt, Lease},
-    made::{Ledger, Made},
-    plan::{Step, carry_out, unwind},
+    made::Ledger,
+    plan::{Step, carry_out},
     report::{Draft, Heard, Post, Reporter},
     run::{Run, Work},
     settings::{CloudSettings, Mistakes, WireSettings},
-    steps, stop_at_once,
+    steps,
     tailscale::Tailscale,
 };
-use contract::{ErrorClass, InventoryRow, Operation, Outcome, Reply, Said};
+use contract::{ErrorClass, Operation, Reply, Said};
 use outbound::{Client, Dice, Secrets, Transport};
 use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
@@ -25,14 +26,8 @@ use tokio::{
 
 /// The claim is repeated so long.
 const CLAIM_MAX: Duration = Duration::from_mins(5);
-/// A failed report is repeated so long.
-const FAILED_MAX: Duration = Duration::from_mins(1);
-/// The closing list of a run may take this long.
-const CLOSING_LIST_MAX: Duration = Duration::from_secs(10);
 /// After a signal work may come to a clean place within this.
 const GRACE: Duration = Duration::from_millis(1500);
-/// After a signal the last report may take this long, deletes beside it.
-const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// Everything that comes from outside: transports, randomness, clock, where to show progress.
 #[derive(Debug, Clone)]
@@ -95,7 +90,7 @@ impl World {
         }
     }
 
-    async fn signaled(&self) {
+    pub(crate) async fn signaled(&self) {
         // The sender lives as long as the process; if it is gone no signal can come.
         if self
             .signal
@@ -117,17 +112,6 @@ fn plan_of(operation: Operation) -> Option<&'static [Step]> {
         Operation::Start => Some(steps::START),
         Operation::Destroy => Some(steps::DESTROY),
         Operation::Configure => None,
-    }
-}
-
-/// How a success is called, and how it is shown.
-const fn success_of(operation: Operation) -> (Option<Outcome>, &'static str) {
-    match operation {
-        Operation::Provision => (Some(Outcome::Ready), "The agent's machine is up"),
-        Operation::Configure => (Some(Outcome::Ready), "The agent is configured"),
-        Operation::Start => (Some(Outcome::Ready), "The agent's machine is on again"),
-        Operation::Stop => (None, "The agent's machine is off, its data is kept"),
-        Operation::Destroy => (None, "Nothing of the agent is left"),
     }
 }
 
@@ -155,6 +139,7 @@ pub async fn operate(
         lease: &lease,
         reporter: &reporter,
         made: &made,
+        whole_inventory: reply.inventory,
     };
     let cloud = match cloud {
         Ok(cloud) => cloud,
@@ -169,7 +154,6 @@ pub async fn operate(
         let text = format!("this runner cannot {operation}");
         return last_words.failed(ErrorClass::Permanent, &text).await;
     };
-    let inventory_asked = reply.inventory;
     let mut run = Run {
         hetzner: Hetzner::new(
             world.client(&world.providers),
@@ -193,7 +177,7 @@ pub async fn operate(
         work: Work::default(),
     };
     match until_signal(&world, &lease, carry_out(&mut run, plan)).await {
-        Ok(()) => last_words.succeeded(&mut run, plan, inventory_asked).await,
+        Ok(()) => last_words.succeeded(&mut run, plan).await,
         Err(Halt::Signal) => last_words.canceled(&run).await,
         Err(why) => last_words.unwound(&mut run, plan, &why).await,
     }
@@ -261,219 +245,4 @@ async fn until_signal(
     // Whether work came to a place or was cut off: the record says what was made.
     drop(timeout(GRACE, work).await);
     Err(Halt::Signal)
-}
-
-/// How an operation is brought to its end.
-struct LastWords<'a> {
-    world: &'a World,
-    lease: &'a Lease,
-    reporter: &'a Reporter,
-    made: &'a Ledger,
-}
-
-impl LastWords<'_> {
-    /// The plan was carried out: tell, until it is known that it was heard.
-    async fn succeeded(&self, run: &mut Run, plan: &[Step], whole_inventory: bool) -> End {
-        let actions = &self.world.actions;
-        actions.begin("Report success");
-        let mut draft = Draft::new(Said::Running);
-        let (outcome, headline) = success_of(run.inputs.operation);
-        draft.outcome = outcome;
-        // The news must not wait long for a list that it can do without.
-        let listed = tokio::select! {
-            listed = timeout(CLOSING_LIST_MAX, run.inventory(whole_inventory)) => {
-                listed.map_or_else(|_| Err("it took too long".to_owned()), |rows| {
-                    rows.map_err(|error| error.to_string())
-                })
-            }
-            () = self.world.signaled() => Err("a signal came".to_owned()),
-        };
-        match listed {
-            Ok(rows) => {
-                if let Some(why) = run.missing_from(&rows).await {
-                    actions.end("the machine is gone");
-                    return self.unwound(run, plan, &why).await;
-                }
-                draft.inventory = Some(rows);
-            }
-            Err(error) => actions.warn(&format!("no inventory: {error}")),
-        }
-        let heard = tokio::select! {
-            heard = self.reporter.send_until(draft.clone(), self.lease.deadline()) => heard,
-            () = self.world.signaled() => {
-                self.reporter.send_until(draft, Instant::now() + LAST_WORDS).await
-            }
-        };
-        match heard {
-            Heard::Acknowledged(_) => {
-                actions.end("done");
-                actions.mark();
-                self.show_success(headline);
-                End::Done
-            }
-            Heard::Fenced => {
-                actions.end("refused");
-                self.unwound(run, plan, &Halt::Fenced).await
-            }
-            // It may have been stored all the same, in a copy that got no answer. A machine
-            // that is not wanted is removed by the next attempt; one that is must stay.
-            Heard::Refused(why) | Heard::Unknown(why) => {
-                actions.end("not acknowledged");
-                let text = format!("{headline}, but this is not acknowledged: {why}");
-                actions.error(&text);
-                self.show(&text);
-                End::Failed
-            }
-        }
-    }
-
-    /// The plan ended early: undo, await it, tell.
-    async fn unwound(&self, run: &mut Run, plan: &[Step], why: &Halt) -> End {
-        let step = self.made.all().step;
-        let actions = &self.world.actions;
-        let before = self.made.all();
-        let left = if before.is_empty() {
-            Vec::new()
-        } else {
-            actions.begin("Undo");
-            let left = tokio::select! {
-                left = unwind(run, plan) => left,
-                () = self.world.signaled() => return self.canceled(run).await,
-            };
-            actions.end(if left.is_empty() {
-                "done"
-            } else {
-                "something is left"
-            });
-            left
-        };
-        let mut text = why.to_string();
-        if !left.is_empty() {
-            text = format!(
-                "{text}; left behind: {} ({})",
-                self.made.all().names(),
-                left.join("; ")
-            );
-        }
-        self.made.change(|made| made.step = step);
-        if *why == Halt::Fenced {
-            actions.error(&text);
-            actions.mark();
-            self.show("Ended by the callback");
-            return End::Fenced;
-        }
-        // The run closes by listing its own agent: what is left shows.
-        let rows = timeout(CLOSING_LIST_MAX, run.inventory(false)).await;
-        self.tell_failure(why.class(), &text, rows.ok().and_then(Result::ok))
-            .await
-    }
-
-    /// A signal: deletes and the last report go out side by side, none is awaited for long.
-    async fn canceled(&self, run: &Run) -> End {
-        let made = self.made.all();
-        let mut text = Halt::Signal.to_string();
-        if !made.is_empty() {
-            text = format!(
-                "{text}; deletes were sent and not awaited: {}",
-                made.names()
-            );
-        }
-        self.world.actions.end("cut off");
-        self.world.actions.error(&text);
-        let draft = self.failure(ErrorClass::Transient, &text);
-        let (_, heard) = tokio::join!(
-            timeout(LAST_WORDS, stop_at_once::send_deletes(run, &made)),
-            self.reporter.send_until(draft, Instant::now() + LAST_WORDS),
-        );
-        self.told(&heard);
-        self.show("Canceled");
-        End::Canceled
-    }
-
-    /// Tells that the operation failed before anything was touched.
-    async fn failed(&self, class: ErrorClass, text: &str) -> End {
-        self.tell_failure(class, text, None).await
-    }
-
-    async fn tell_failure(
-        &self,
-        class: ErrorClass,
-        text: &str,
-        inventory: Option<Vec<InventoryRow>>,
-    ) -> End {
-        self.world.actions.error(text);
-        let mut draft = self.failure(class, text);
-        draft.inventory = inventory;
-        let heard = tokio::select! {
-            heard = self.reporter.send_until(draft.clone(), Instant::now() + FAILED_MAX) => heard,
-            () = self.world.signaled() => {
-                self.reporter.send_until(draft, Instant::now() + LAST_WORDS).await
-            }
-        };
-        self.told(&heard);
-        self.show(&format!("Failed: {text}"));
-        if heard == Heard::Fenced {
-            End::Fenced
-        } else {
-            End::Failed
-        }
-    }
-
-    fn failure(&self, class: ErrorClass, text: &str) -> Draft {
-        let Made { step, .. } = self.made.all();
-        let mut draft = Draft::new(Said::Failed);
-        draft.error = Some(self.world.secrets.redact(text));
-        draft.error_class = Some(class);
-        draft.failed_step = (!step.is_empty()).then(|| step.to_owned());
-        draft
-    }
-
-    fn told(&self, heard: &Heard) {
-        let actions = &self.world.actions;
-        match heard {
-            Heard::Acknowledged(_) | Heard::Fenced => actions.mark(),
-            Heard::Refused(why) | Heard::Unknown(why) => {
-                actions.error(&format!("the failure could not be reported: {why}"));
-            }
-        }
-    }
-
-    fn show_success(&self, headline: &str) {
-        let facts = self.made.facts();
-        let value = |text: &Option<String>| text.clone().unwrap_or_default();
-        let pairs = [
-            ("server_id", value(&facts.server_id)),
-            ("server_ip", value(&facts.server_ip)),
-            ("tailscale_ip", value(&facts.tailscale_ip)),
-            ("server_name", value(&facts.server_name)),
-        ];
-        let outputs = pairs
-            .each_ref()
-            .map(|(name, value)| (*name, value.as_str()));
-        if let Err(error) = self.world.actions.outputs(&outputs) {
-            self.world
-                .actions
-                .warn(&format!("GITHUB_OUTPUT cannot be written: {error}"));
-        }
-        self.show(headline);
-    }
-
-    fn show(&self, headline: &str) {
-        let facts = self.made.facts();
-        let rows: Vec<(&str, String)> = [
-            ("Server", facts.server_name),
-            ("Server id", facts.server_id),
-            ("Public address", facts.server_ip),
-            ("Tailnet address", facts.tailscale_ip),
-            ("Device", facts.device_id),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect();
-        if let Err(error) = self.world.actions.summary(headline, &rows) {
-            self.world
-                .actions
-                .warn(&format!("the step summary cannot be written: {error}"));
-        }
-    }
 }

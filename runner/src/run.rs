@@ -11,9 +11,15 @@ use crate::{
     settings::CloudSettings,
     tailscale::{Device, Key, Tailscale},
 };
-use contract::{Inputs, InventoryRow, Spec};
+use contract::{INVENTORY_ROWS_MAX, Inputs, InventoryRow, REPORT_BYTES_MAX, ServerFacts, Spec};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
+
+/// What the rows of an inventory may take of a report; labels are written by anybody, and may be
+/// longer than ours.
+const INVENTORY_BYTES_MAX: usize = REPORT_BYTES_MAX - 8 * 1024;
+/// Names and punctuation of one row, rounded up.
+const ROW_FRAME_BYTES: usize = 64;
 
 /// Everything a step may use.
 #[derive(Debug)]
@@ -40,6 +46,8 @@ pub(crate) struct Work {
     pub(crate) firewall: Option<u64>,
     /// The machine that exists, for operations that make none. Never undone.
     pub(crate) found: Option<Server>,
+    /// Jobs of this agent whose attempts may have left keys.
+    pub(crate) jobs: Vec<String>,
     /// Addresses of the servers that were deleted: they must have gone with them.
     pub(crate) addresses: Vec<u64>,
     /// What to try, best first.
@@ -103,15 +111,29 @@ impl Run {
     /// list must be the agent's whatever the other side makes of a selector.
     pub(crate) async fn own_servers(&self) -> Result<Vec<Server>, crate::hetzner::Error> {
         let mut servers = self.hetzner.servers(&self.agent_selector()).await?;
-        servers.retain(|server| self.is_own(server));
+        let labels = self.server_labels();
+        servers.retain(|server| {
+            ["managed_by", "installation", "agent_id"]
+                .iter()
+                .all(|name| server.labels.get(*name) == labels.get(name))
+        });
         Ok(servers)
     }
 
-    fn is_own(&self, server: &Server) -> bool {
-        let labels = self.server_labels();
-        ["managed_by", "installation", "agent_id"]
-            .iter()
-            .all(|name| server.labels.get(*name) == labels.get(name))
+    /// The whole installation's servers, as many as an inventory holds.
+    async fn all_servers(&self) -> Result<Vec<Server>, crate::hetzner::Error> {
+        let selector = self.installation_selector();
+        let mut servers = self
+            .hetzner
+            .first_servers(&selector, INVENTORY_ROWS_MAX)
+            .await?;
+        let labels = self.installation_labels();
+        servers.retain(|server| {
+            labels
+                .iter()
+                .all(|(name, value)| server.labels.get(*name) == Some(value))
+        });
+        Ok(servers)
     }
 
     /// Writes a server down as ours, as reports show it.
@@ -119,11 +141,12 @@ impl Run {
         self.made.change(|made| {
             made.server = Some(server.id);
             made.server_in_doubt = false;
-            made.facts.server_id = Some(server.id.to_string());
-            made.facts.server_name = Some(server.name.clone());
-            if let Some(ipv4) = &server.ipv4 {
-                made.facts.server_ip = Some(ipv4.clone());
-            }
+            made.tell(ServerFacts {
+                server_id: Some(server.id.to_string()),
+                server_name: Some(server.name.clone()),
+                server_ip: server.ipv4.clone(),
+                ..ServerFacts::default()
+            });
         });
     }
 
@@ -140,26 +163,35 @@ impl Run {
         }
     }
 
-    /// The agent's servers as an inventory, or the whole installation's.
+    /// The agent's servers as an inventory, or the whole installation's; never more than a report
+    /// can carry.
     pub(crate) async fn inventory(
         &self,
         whole: bool,
     ) -> Result<Vec<InventoryRow>, crate::hetzner::Error> {
         let servers = if whole {
-            self.hetzner.servers(&self.installation_selector()).await?
+            self.all_servers().await?
         } else {
             self.own_servers().await?
         };
         let label =
             |server: &Server, name: &str| server.labels.get(name).cloned().unwrap_or_default();
+        let mut room = INVENTORY_BYTES_MAX;
         Ok(servers
             .into_iter()
-            .take(contract::INVENTORY_ROWS_MAX)
+            .take(INVENTORY_ROWS_MAX)
             .map(|server| InventoryRow {
                 server_id: server.id.to_string(),
                 agent_id: label(&server, "agent_id"),
                 fence: label(&server, "fence"),
                 created: server.created,
+            })
+            .take_while(|row| {
+                let taken = [&row.server_id, &row.agent_id, &row.fence, &row.created];
+                let bytes = taken.map(String::len).iter().sum::<usize>() + ROW_FRAME_BYTES;
+                let fits = bytes <= room;
+                room = room.saturating_sub(bytes);
+                fits
             })
             .collect())
     }

@@ -66,6 +66,10 @@ pub struct Spec {
     /// Location to prefer over the region's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
+    /// Ids of this agent's jobs that ever had an attempt; in the claim's reply for `destroy`,
+    /// which removes what those attempts may have left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
 }
 
 /// Body of every answer that is not a success.

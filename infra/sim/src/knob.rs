@@ -5,6 +5,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// How a running action shows its progress.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// By the time that has passed.
+    #[default]
+    Steady,
+    /// In quarters.
+    Jumps,
+    /// At 0 until it ends.
+    Stuck,
+}
+
 /// One setting of the running world. Turning the same knob again replaces its setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Knob {
@@ -29,6 +41,8 @@ pub enum Knob {
     StartLeavesOff(u32),
     /// Hetzner: `GET /actions` knows no action (404, empty lists) while this is on.
     ActionsVanish(bool),
+    /// Hetzner: how running actions show their progress.
+    ActionProgress(Progress),
     /// Hetzner: a new server's IPv4 appears only this long after the create call.
     Ipv4Late(Duration),
     /// Hetzner: new servers get no IPv4, whatever was asked.
@@ -109,6 +123,7 @@ pub(crate) struct Knobs {
     pub(crate) failing_actions: BTreeMap<String, u32>,
     pub(crate) start_leaves_off: u32,
     pub(crate) actions_vanish: bool,
+    pub(crate) action_progress: Progress,
     pub(crate) ipv4_late: Duration,
     pub(crate) ipv4_never: bool,
     pub(crate) server_list_lag: Duration,

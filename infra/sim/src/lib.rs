@@ -30,7 +30,7 @@ pub use config::{
 };
 pub use fault::{Effect, Fault, FaultBody, Vendor};
 pub use hetzner::catalog::{Catalog, Image, Location, ServerType, SoldAt, SshKey};
-pub use knob::Knob;
+pub use knob::{Knob, Progress};
 pub use runs::{Conclusion, Run, RunEvent};
 pub use serve::Cut;
 pub use sim::Sim;

@@ -36,7 +36,9 @@ impl Kind {
         match (status, code) {
             (_, "uniqueness_error") => Self::NameTaken,
             (_, "locked" | "conflict") => Self::Busy,
-            (_, "resource_unavailable" | "placement_error") => Self::Unavailable,
+            (_, "resource_unavailable" | "placement_error" | "invalid_server_type") => {
+                Self::Unavailable
+            }
             (_, "resource_limit_exceeded") => Self::Limit,
             (404, "not_found") => Self::NotFound,
             (_, "invalid_input") if text.contains("unsupported location") => Self::Unavailable,
@@ -202,6 +204,7 @@ mod tests {
                 Kind::Unavailable,
             ),
             (412, "placement_error", "", Kind::Unavailable),
+            (422, "invalid_server_type", "", Kind::Unavailable),
             (
                 422,
                 "invalid_input",

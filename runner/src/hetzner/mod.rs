@@ -17,7 +17,7 @@ use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
 
 /// Hetzner: pages hold up to 50 rows.
-const PAGE_ROWS: &str = "50";
+const PAGE_ROWS: usize = 50;
 /// So often a read is refused for want of room before the attempt fails.
 const REFUSALS_MAX: u32 = 8;
 /// No project of ours has more pages.
@@ -133,8 +133,23 @@ impl Hetzner {
 
     /// Every server that `selector` chooses.
     pub(crate) async fn servers(&self, selector: &str) -> Result<Vec<Server>, Error> {
+        self.servers_on(selector, PAGES_MAX).await
+    }
+
+    /// The servers that `selector` chooses, but no more pages than `rows_max` rows need.
+    pub(crate) async fn first_servers(
+        &self,
+        selector: &str,
+        rows_max: usize,
+    ) -> Result<Vec<Server>, Error> {
+        let pages = rows_max.div_ceil(PAGE_ROWS);
+        let pages = u32::try_from(pages).map_or(PAGES_MAX, |pages| pages.min(PAGES_MAX));
+        self.servers_on(selector, pages).await
+    }
+
+    async fn servers_on(&self, selector: &str, pages_max: u32) -> Result<Vec<Server>, Error> {
         let first = self.get("/servers").query("label_selector", selector);
-        let rows = self.pages::<wire::Servers>(&first).await?;
+        let rows = self.pages::<wire::Servers>(&first, pages_max).await?;
         Ok(rows
             .into_iter()
             .flat_map(|page| page.servers)
@@ -189,7 +204,7 @@ impl Hetzner {
     /// The primary IPs that `selector` chooses.
     pub(crate) async fn addresses(&self, selector: &str) -> Result<Vec<u64>, Error> {
         let first = self.get("/primary_ips").query("label_selector", selector);
-        let pages = self.pages::<wire::PrimaryIps>(&first).await?;
+        let pages = self.pages::<wire::PrimaryIps>(&first, PAGES_MAX).await?;
         let rows = pages.into_iter().flat_map(|page| page.primary_ips);
         Ok(rows.map(|row| row.id).collect())
     }
@@ -231,7 +246,7 @@ impl Hetzner {
     /// Everything on the price list.
     pub(crate) async fn server_types(&self) -> Result<Vec<ServerType>, Error> {
         let rows = self
-            .pages::<wire::ServerTypes>(&self.get("/server_types"))
+            .pages::<wire::ServerTypes>(&self.get("/server_types"), PAGES_MAX)
             .await?;
         Ok(rows
             .into_iter()
@@ -321,16 +336,20 @@ impl Hetzner {
         }
     }
 
-    /// Every page of a list; the number of the last page may be unknown.
-    async fn pages<T: DeserializeOwned>(&self, first: &Request) -> Result<Vec<T>, Error> {
+    /// The pages of a list, `pages_max` at most; the number of the last page may be unknown.
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        first: &Request,
+        pages_max: u32,
+    ) -> Result<Vec<T>, Error> {
         let mut rows = Vec::new();
         let mut next = Some(1);
-        for _ in 0..PAGES_MAX {
+        for _ in 0..pages_max {
             let Some(number) = next else { break };
             let request = first
                 .clone()
                 .query("page", &number.to_string())
-                .query("per_page", PAGE_ROWS);
+                .query("per_page", &PAGE_ROWS.to_string());
             let page: wire::Page<T> = self.read_patiently(request).await?;
             rows.push(page.rows);
             next = page.meta.and_then(|meta| meta.pagination?.next_page);

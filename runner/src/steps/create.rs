@@ -57,16 +57,18 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
         match ask(run, &server_type, &location).await? {
             Asked::Made(created) => {
                 let id = created.server.id;
-                run.actions
-                    .line(&format!("server {id}: {server_type} at {location}"));
+                run.actions.remark(
+                    "Type and location",
+                    &format!("{server_type} at {location}, server {id}"),
+                );
                 run.work.actions = created.actions;
                 run.note_server(&created.server);
                 return Ok(());
             }
             Asked::NotHere(why) => {
-                run.actions
-                    .line(&format!("{server_type} at {location}: {why}"));
-                refused.push(format!("{server_type} at {location}: {why}"));
+                let text = format!("{server_type} at {location}: {why}");
+                run.actions.remark("Not to be had", &text);
+                refused.push(text);
                 next += 1;
                 continue;
             }

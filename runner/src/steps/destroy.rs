@@ -16,27 +16,16 @@ use crate::{
 const ROUNDS_MAX: u32 = 6;
 
 /// Deletes every server of the agent that is not newer than this attempt; before it the keys of
-/// the jobs that made them: while the servers are there their labels tell the jobs.
+/// the agent's jobs. The claim's reply names those jobs, and so do the labels of the servers.
 pub(crate) async fn servers(run: &mut Run) -> Result<(), Halt> {
+    run.work.jobs.clone_from(&run.spec.jobs);
+    learn_job(run, run.inputs.job_id.clone());
     for round in 0..ROUNDS_MAX {
-        let servers = run.own_servers().await?;
-        let newer = servers
-            .iter()
-            .find(|server| fence(server) > run.inputs.fence);
-        if let Some(server) = newer {
-            let text = format!(
-                "stale: server {} belongs to attempt f{}",
-                server.id,
-                fence(server)
-            );
-            return Err(Trouble::transient(text).into());
+        let servers = none_newer(run).await?;
+        for server in &servers {
+            learn_job(run, label(server, "provisioning_job_id"));
         }
-        let mut jobs: Vec<String> = servers
-            .iter()
-            .map(|one| label(one, "provisioning_job_id"))
-            .collect();
-        jobs.push(run.inputs.job_id.clone());
-        key::revoke_of_jobs(run, &jobs).await?;
+        key::revoke_of_jobs(run).await?;
         if servers.is_empty() {
             return Ok(());
         }
@@ -48,12 +37,33 @@ pub(crate) async fn servers(run: &mut Run) -> Result<(), Halt> {
         }
         run.lease.pause(short_pause(round)).await?;
     }
-    Err(still_listed(run.own_servers().await?.len(), 0, 0))
+    Err(still_listed([run.own_servers().await?.len(), 0, 0, 0]))
 }
 
-/// Deletes the agent's devices.
+/// The agent's servers, none of which a newer attempt made: else this one is stale.
+async fn none_newer(run: &Run) -> Result<Vec<Server>, Halt> {
+    let servers = run.own_servers().await?;
+    let newer = servers
+        .iter()
+        .find(|server| fence(server) > run.inputs.fence);
+    if let Some(server) = newer {
+        let text = format!(
+            "stale: server {} belongs to attempt f{}",
+            server.id,
+            fence(server)
+        );
+        return Err(Trouble::transient(text).into());
+    }
+    Ok(servers)
+}
+
+/// Deletes the agent's devices. They are read before the servers: while no newer attempt has a
+/// server, none of them can be a newer one's.
 pub(crate) async fn devices(run: &mut Run) -> Result<(), Halt> {
     let left = device::list(run).await?;
+    if !left.is_empty() {
+        none_newer(run).await?;
+    }
     device::remove(run, &left).await
 }
 
@@ -87,29 +97,46 @@ async fn left_addresses(run: &Run) -> Result<Vec<u64>, Halt> {
 
 /// Reads the lists again: only when they are empty is the agent gone.
 pub(crate) async fn confirm(run: &mut Run) -> Result<(), Halt> {
-    let mut left = (0, 0, 0);
+    let mut left = [0; 4];
     for round in 0..ROUNDS_MAX {
-        left = (
+        left = [
             run.own_servers().await?.len(),
             device::list(run).await?.len(),
+            key::unused_of_jobs(run).await?.len(),
             left_addresses(run).await?.len(),
-        );
-        if left == (0, 0, 0) {
+        ];
+        let [_, devices_left, keys_left, addresses_left] = left;
+        if left == [0; 4] {
             return Ok(());
         }
-        if left.2 > 0 {
+        // A machine that was going enrolled in its last moment, or a list lagged behind.
+        if devices_left > 0 {
+            devices(run).await?;
+        }
+        if keys_left > 0 {
+            key::revoke_of_jobs(run).await?;
+        }
+        if addresses_left > 0 {
             addresses(run).await?;
         }
         run.lease.pause(short_pause(round)).await?;
     }
-    Err(still_listed(left.0, left.1, left.2))
+    Err(still_listed(left))
 }
 
-fn still_listed(servers: usize, devices: usize, addresses: usize) -> Halt {
+fn still_listed([servers, devices, keys, addresses]: [usize; 4]) -> Halt {
     let text = format!(
-        "still listed after deletion: {servers} servers, {devices} devices, {addresses} primary IPs"
+        "still listed after deletion: {servers} servers, {devices} devices, {keys} auth keys, \
+         {addresses} primary IPs"
     );
     Trouble::transient(text).into()
+}
+
+/// Remembers a job whose attempts may have left keys.
+fn learn_job(run: &mut Run, job: String) {
+    if !job.is_empty() && !run.work.jobs.contains(&job) {
+        run.work.jobs.push(job);
+    }
 }
 
 fn label(server: &Server, name: &str) -> String {

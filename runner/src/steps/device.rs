@@ -7,6 +7,7 @@ use crate::{
     steps::{look::judge, remove::CALL_MAX},
     tailscale::Device,
 };
+use contract::ServerFacts;
 use std::net::Ipv4Addr;
 use time::OffsetDateTime;
 
@@ -96,8 +97,11 @@ pub(crate) async fn poll(run: &mut Run) -> Result<Seen, Halt> {
 pub(crate) fn note(run: &mut Run, device: Device) {
     run.made.change(|made| {
         made.device = Some(device.node_id.clone());
-        made.facts.device_id = Some(device.node_id.clone());
-        made.facts.tailscale_ip = address(&device.addresses).map(|address| address.to_string());
+        made.tell(ServerFacts {
+            device_id: Some(device.node_id.clone()),
+            tailscale_ip: address(&device.addresses).map(|address| address.to_string()),
+            ..ServerFacts::default()
+        });
     });
     run.work.device = Some(device);
 }

@@ -7,6 +7,7 @@ use crate::{
     run::Run,
     steps::look::{Verdict, judge},
 };
+use contract::ServerFacts;
 
 /// The first step of `stop` and `start`.
 pub(crate) async fn find(run: &mut Run) -> Result<(), Halt> {
@@ -31,9 +32,12 @@ pub(crate) async fn find(run: &mut Run) -> Result<(), Halt> {
 
 fn note(run: &mut Run, server: Server) {
     run.made.change(|made| {
-        made.facts.server_id = Some(server.id.to_string());
-        made.facts.server_name = Some(server.name.clone());
-        made.facts.server_ip = server.ipv4.clone().or_else(|| server.ipv6.clone());
+        made.tell(ServerFacts {
+            server_id: Some(server.id.to_string()),
+            server_name: Some(server.name.clone()),
+            server_ip: server.ipv4.clone().or_else(|| server.ipv6.clone()),
+            ..ServerFacts::default()
+        });
     });
     run.work.found = Some(server);
 }

@@ -96,15 +96,26 @@ pub(crate) async fn revoke_left(run: &Run) -> Result<(), Halt> {
     Ok(())
 }
 
-/// Revokes every unused key that an attempt of one of these jobs made.
-pub(crate) async fn revoke_of_jobs(run: &Run, jobs: &[String]) -> Result<(), Halt> {
-    for key in run.tailscale.keys().await? {
-        let own = |job: &String| !job.is_empty() && fence_of(&key.description, job).is_some();
-        if key.valid && jobs.iter().any(own) {
-            run.lease.before_change().await?;
-            run.actions.line(&format!("revoking key {}", key.id));
-            run.tailscale.delete_key(&key.id, CALL_MAX).await?;
-        }
+/// The unused keys that attempts of the agent's known jobs made, but for those of attempts that
+/// are newer than this one.
+pub(crate) async fn unused_of_jobs(run: &Run) -> Result<Vec<ListedKey>, Trouble> {
+    let mut keys = run.tailscale.keys().await?;
+    keys.retain(|key| {
+        let own = |job: &String| {
+            !job.is_empty()
+                && fence_of(&key.description, job).is_some_and(|fence| fence <= run.inputs.fence)
+        };
+        key.valid && run.work.jobs.iter().any(own)
+    });
+    Ok(keys)
+}
+
+/// Revokes every unused key that an attempt of the agent's known jobs made.
+pub(crate) async fn revoke_of_jobs(run: &Run) -> Result<(), Halt> {
+    for key in unused_of_jobs(run).await? {
+        run.lease.before_change().await?;
+        run.actions.line(&format!("revoking key {}", key.id));
+        run.tailscale.delete_key(&key.id, CALL_MAX).await?;
     }
     Ok(())
 }

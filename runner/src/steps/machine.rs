@@ -9,6 +9,7 @@ use crate::{
     schedule::{device_pause, next_action_look, short_pause},
     steps::{device, remove::may_pass},
 };
+use contract::ServerFacts;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -147,14 +148,19 @@ fn passing(error: Error) -> Result<(), Halt> {
 /// but IPv6.
 async fn address(run: &Run) -> Result<(), Halt> {
     for round in 0..ADDRESS_LOOKS_MAX {
-        let made = run.made.all();
-        let (None, Some(id)) = (made.facts.server_ip, made.server) else {
+        let (None, Some(id)) = (run.made.facts().server_ip, run.made.all().server) else {
             return Ok(());
         };
         if let Some(server) = run.hetzner.server(id).await? {
             run.note_server(&server);
             if round + 1 == ADDRESS_LOOKS_MAX && server.ipv4.is_none() {
-                run.made.change(|made| made.facts.server_ip = server.ipv6);
+                let server_ip = server.ipv6;
+                run.made.change(|made| {
+                    made.tell(ServerFacts {
+                        server_ip,
+                        ..ServerFacts::default()
+                    });
+                });
             }
         }
         if run.made.facts().server_ip.is_none() {

@@ -2,6 +2,7 @@
 //! It must not delete anything.
 
 use crate::{
+    hetzner::{ActionState, Kind},
     lease::{Halt, Trouble},
     run::Run,
     schedule::{device_pause, short_pause},
@@ -10,9 +11,12 @@ use crate::{
         remove::may_pass,
     },
 };
+use contract::ServerFacts;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The polite way off: the machine is asked.
+const SHUTDOWN: &str = "shutdown";
 /// A machine that was asked to shut down may take this long before its power is cut.
 const SHUTDOWN_MAX: Duration = Duration::from_mins(1);
 /// A power change must have its effect within this.
@@ -23,40 +27,80 @@ const DEVICE_MAX: Duration = Duration::from_mins(5);
 /// Shuts the machine down; cuts its power when it does not obey. One that is off is as good.
 pub(crate) async fn stop(run: &mut Run) -> Result<(), Halt> {
     let began = Instant::now();
-    let mut asked = None;
-    for round in 0.. {
-        if status(run).await?.as_deref() == Some("off") {
-            return Ok(());
-        }
-        let wanted = if began.elapsed() < SHUTDOWN_MAX {
-            "shutdown"
+    reach(run, "off", || {
+        if began.elapsed() < SHUTDOWN_MAX {
+            SHUTDOWN
         } else {
             "poweroff"
-        };
-        if asked != Some(wanted) && change(run, wanted).await? {
-            asked = Some(wanted);
         }
-        in_time(began, "off")?;
+    })
+    .await
+}
+
+/// Powers the machine on. One that runs is as good.
+pub(crate) async fn start(run: &mut Run) -> Result<(), Halt> {
+    reach(run, "running", || "poweron").await
+}
+
+/// A power change that was asked for.
+#[derive(Debug)]
+struct Asked {
+    command: &'static str,
+    /// The action to watch; none when the answer named none.
+    action: Option<u64>,
+    /// It ended; if that did not help, it is asked for again.
+    over: bool,
+}
+
+/// Asks for a power change until the server's status is as wanted. The status alone is the
+/// proof; the action shows early that the change has to be asked for again.
+async fn reach(
+    run: &Run,
+    wanted: &'static str,
+    command: impl Fn() -> &'static str,
+) -> Result<(), Halt> {
+    let began = Instant::now();
+    let mut asked: Option<Asked> = None;
+    for round in 0.. {
+        if status(run).await?.as_deref() == Some(wanted) {
+            return Ok(());
+        }
+        let command = command();
+        match &mut asked {
+            Some(before) if before.command == command && !before.over => {
+                before.over = ended(run, before).await?;
+            }
+            Some(_) | None => asked = change(run, command).await?,
+        }
+        if began.elapsed() > POWER_MAX {
+            let text = format!("the server is not {wanted} after {} s", POWER_MAX.as_secs());
+            return Err(Trouble::transient(text).into());
+        }
         run.lease.pause(short_pause(round)).await?;
     }
     Ok(())
 }
 
-/// Powers the machine on. One that runs is as good.
-pub(crate) async fn start(run: &mut Run) -> Result<(), Halt> {
-    let began = Instant::now();
-    let mut asked = false;
-    for round in 0.. {
-        if status(run).await?.as_deref() == Some("running") {
-            return Ok(());
+/// Whether the action ended, so that waiting longer is no use. A shutdown that ended well only
+/// told the machine; it may still be on its way. What cannot be seen has not ended.
+async fn ended(run: &Run, asked: &Asked) -> Result<bool, Halt> {
+    let Some(id) = asked.action else {
+        return Ok(false);
+    };
+    let found = match run.hetzner.actions(&[id]).await {
+        Ok(found) => found.into_iter().find(|one| one.id == id),
+        Err(error) if may_pass(error.kind) || error.kind == Kind::NotFound => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match found.map(|one| one.state) {
+        Some(ActionState::Failed(why)) => {
+            run.actions
+                .line(&format!("{} failed: {why}", asked.command));
+            true
         }
-        if !asked {
-            asked = change(run, "poweron").await?;
-        }
-        in_time(began, "running")?;
-        run.lease.pause(short_pause(round)).await?;
-    }
-    Ok(())
+        Some(ActionState::Success) => asked.command != SHUTDOWN,
+        Some(ActionState::Running) | None => false,
+    })
 }
 
 /// Waits until the device that was there before is connected again.
@@ -69,8 +113,11 @@ pub(crate) async fn await_return(run: &mut Run) -> Result<(), Halt> {
                 run.actions
                     .line(&format!("device {} is back at {address}", device.node_id));
                 run.made.change(|made| {
-                    made.facts.device_id = Some(device.node_id);
-                    made.facts.tailscale_ip = Some(address.to_string());
+                    made.tell(ServerFacts {
+                        device_id: Some(device.node_id),
+                        tailscale_ip: Some(address.to_string()),
+                        ..ServerFacts::default()
+                    });
                 });
                 return Ok(());
             }
@@ -89,14 +136,6 @@ pub(crate) async fn await_return(run: &mut Run) -> Result<(), Halt> {
     }
 }
 
-fn in_time(began: Instant, wanted: &str) -> Result<(), Halt> {
-    if began.elapsed() > POWER_MAX {
-        let text = format!("the server is not {wanted} after {} s", POWER_MAX.as_secs());
-        return Err(Trouble::transient(text).into());
-    }
-    Ok(())
-}
-
 /// The server's status; `None` when it is not known just now.
 async fn status(run: &Run) -> Result<Option<String>, Halt> {
     let id = found(run)?;
@@ -108,15 +147,20 @@ async fn status(run: &Run) -> Result<Option<String>, Halt> {
     }
 }
 
-/// Asks for a power change; false when it has to be asked for again.
-async fn change(run: &Run, command: &str) -> Result<bool, Halt> {
+/// Asks for a power change; `None` when it has to be asked for again.
+async fn change(run: &Run, command: &'static str) -> Result<Option<Asked>, Halt> {
     run.lease.before_change().await?;
     match run.hetzner.power(found(run)?, command).await {
-        Ok(_) => {
+        Ok(action) => {
             run.actions.line(&format!("{command} asked for"));
-            Ok(true)
+            let action = action.map(|one| one.id);
+            Ok(Some(Asked {
+                command,
+                action,
+                over: false,
+            }))
         }
-        Err(error) if may_pass(error.kind) => Ok(false),
+        Err(error) if may_pass(error.kind) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

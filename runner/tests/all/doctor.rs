@@ -83,10 +83,10 @@ async fn all_is_well_without_any_job() {
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     assert!(
         ran.stdout
-            .ends_with("16 ok, 0 wrong, 0 could not be told\n"),
+            .ends_with("17 ok, 0 wrong, 0 could not be told\n"),
         "{ran:#?}"
     );
-    assert_eq!(ran.stdout.lines().count(), 17, "{ran:#?}");
+    assert_eq!(ran.stdout.lines().count(), 18, "{ran:#?}");
     assert!(
         ran.stdout.contains("Read & Write"),
         "what no read can prove is said"
@@ -147,6 +147,7 @@ async fn each_missing_thing_at_hetzner_is_named() {
         ("HETZNER_IMAGE", "4711", "no image 4711"),
         ("HETZNER_FIREWALL_ID", "4711", "no firewall 4711"),
         ("INSTALLATION", "a b", "must be up to 63"),
+        ("REGION", "moon", "\"moon\" is unknown, nbg1 would be used"),
         ("TAILSCALE_TAG", "agent", "must look like tag:name"),
         ("TAILSCALE_EPHEMERAL", "perhaps", "is not true or false"),
         ("HEARTBEAT_SECONDS", "often", "is not a number"),

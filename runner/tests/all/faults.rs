@@ -103,6 +103,13 @@ async fn capacity_moves_on_to_the_next_type_and_then_fails_as_capacity() {
     stage.sim.turn(no(Some("cpx11")));
     succeeds(&stage).await;
     assert_eq!(stage.world().server(NAME).unwrap().server_type, "cpx21");
+    let summary = stage.text("summary");
+    for row in [
+        "| Not to be had | cpx11 at ash: ",
+        "| Type and location | cpx21 at ash",
+    ] {
+        assert!(summary.contains(row), "every try is shown: {summary}");
+    }
 
     let stage = Stage::new().await;
     stage.sim.turn(no(None));

@@ -3,8 +3,9 @@
 
 use crate::lab::{Attempt, Ended, Gate, Lab, Moment};
 use contract::Operation;
+use http::Method;
 use runner::End;
-use sim::Knob;
+use sim::{Knob, Vendor};
 use std::{
     sync::{
         Arc, Mutex,
@@ -50,6 +51,21 @@ fn assert_ended(lab: &Lab, operation: Operation, fence: i64, what: &str) {
             .or((status != Some("running")).then(|| "off".into())),
     };
     assert_eq!(wrong, None, "{what}");
+}
+
+/// Asserts that a power change has deleted nothing, whatever became of it.
+fn assert_kept(lab: &Lab, operation: Operation, what: &str) {
+    if !matches!(operation, Operation::Stop | Operation::Start) {
+        return;
+    }
+    let world = lab.sim.world();
+    let deletes = |vendor| world.calls_to(vendor, &Method::DELETE, "").len();
+    assert_eq!(
+        deletes(Vendor::Hetzner) + deletes(Vendor::Tailscale),
+        0,
+        "{what}"
+    );
+    assert_eq!((world.servers.len(), world.devices.len()), (1, 1), "{what}");
 }
 
 /// Every moment of a clean run.
@@ -109,6 +125,7 @@ async fn killed_everywhere(operation: Operation) {
             let ended = lab.run(&Attempt::new(operation, next)).await;
             assert_eq!(ended.end, End::Done, "{what}: {:#?}", ended.reports.last());
             assert_ended(&lab, operation, next, &what);
+            assert_kept(&lab, operation, &what);
         }
     }
 }
@@ -165,8 +182,15 @@ async fn signaled_at(lab: &Lab, operation: Operation, at: &Moment) -> (Ended, Du
 
 #[tokio::test(start_paused = true)]
 async fn a_signal_anywhere_ends_in_time_and_leaves_nothing_for_good() {
-    for operation in [Operation::Provision, Operation::Destroy] {
-        for moment in moments(operation).await {
+    for operation in [
+        Operation::Provision,
+        Operation::Stop,
+        Operation::Start,
+        Operation::Destroy,
+    ] {
+        let moments = moments(operation).await;
+        println!("{operation}: {} moments", moments.len());
+        for moment in moments {
             let what = format!("{operation} signaled at {moment:?}");
             let lab = prepared(operation).await;
             let (ended, took) = signaled_at(&lab, operation, &moment).await;
@@ -176,9 +200,11 @@ async fn a_signal_anywhere_ends_in_time_and_leaves_nothing_for_good() {
                 matches!(ended.end, End::Canceled | End::Done),
                 "{what}: {ended:#?}"
             );
+            assert_kept(&lab, operation, &what);
             let ended = lab.run(&Attempt::new(operation, FENCE + 1)).await;
             assert_eq!(ended.end, End::Done, "{what}: {:#?}", ended.reports.last());
             assert_ended(&lab, operation, FENCE + 1, &what);
+            assert_kept(&lab, operation, &what);
         }
     }
 }

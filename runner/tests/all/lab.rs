@@ -3,12 +3,16 @@
 
 use crate::harness::{AGENT, HETZNER_TOKEN, JOB, NAME, TAILSCALE_SECRET, quick};
 use bytes::Bytes;
-use contract::{Operation, Reply, Report, Said};
+use contract::{Operation, Reply, Report, Said, ServerFacts, Spec};
 use futures_util::future::BoxFuture;
 use outbound::{BoxError, Dice, Secrets, Transport};
-use runner::{Actions, ActionsSettings, Clock, CloudSettings, End, WireSettings, World, operate};
+use runner::{
+    Actions, ActionsSettings, Clock, CloudSettings, End, WireSettings, World, doctor, operate,
+};
+use serde_json::{Value, json};
 use sim::{Sim, SimConfig, Vendor};
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -45,6 +49,8 @@ struct Desk {
     claimed: i64,
     fences: bool,
     stops: Option<StopRule>,
+    spec: Option<Spec>,
+    whole_inventory: bool,
 }
 
 /// The world.
@@ -95,26 +101,29 @@ impl Attempt {
         self
     }
 
-    fn settings(&self, sim: &Sim) -> (WireSettings, CloudSettings) {
+    /// A variable of the attempt's environment.
+    fn variable(&self, name: &str) -> Option<String> {
+        let given = self.vars.iter().find(|(key, _)| *key == name);
         let fence = self.fence.to_string();
-        let lookup = |name: &str| {
-            let given = self.vars.iter().find(|(key, _)| *key == name);
-            let value = match name {
-                _ if given.is_some() => given.map(|(_, value)| *value).unwrap_or_default(),
-                "JOB_ID" => &self.job,
-                "AGENT_ID" => &self.agent,
-                "FENCE" => &fence,
-                "CALLBACK_URL" => "https://callback.sim/callback",
-                "CALLBACK_SECRET" => crate::callback::SECRET,
-                "GITHUB_RUN_ID" => "7",
-                "GITHUB_RUN_ATTEMPT" | "HETZNER_SSH_KEY_ID" => "1",
-                "HETZNER_API_TOKEN" => HETZNER_TOKEN,
-                "TAILSCALE_OAUTH_CLIENT_ID" => "kSimCNTRL",
-                "TAILSCALE_OAUTH_CLIENT_SECRET" => TAILSCALE_SECRET,
-                _ => return None,
-            };
-            Some(value.to_owned())
+        let value = match name {
+            _ if given.is_some() => given.map(|(_, value)| *value).unwrap_or_default(),
+            "JOB_ID" => &self.job,
+            "AGENT_ID" => &self.agent,
+            "FENCE" => &fence,
+            "CALLBACK_URL" => "https://callback.sim/callback",
+            "CALLBACK_SECRET" => crate::callback::SECRET,
+            "GITHUB_RUN_ID" => "7",
+            "GITHUB_RUN_ATTEMPT" | "HETZNER_SSH_KEY_ID" => "1",
+            "HETZNER_API_TOKEN" => HETZNER_TOKEN,
+            "TAILSCALE_OAUTH_CLIENT_ID" => "kSimCNTRL",
+            "TAILSCALE_OAUTH_CLIENT_SECRET" => TAILSCALE_SECRET,
+            _ => return None,
         };
+        Some(value.to_owned())
+    }
+
+    fn settings(&self, sim: &Sim) -> (WireSettings, CloudSettings) {
+        let lookup = |name: &str| self.variable(name);
         let wire = WireSettings::read(self.operation, &lookup).unwrap();
         let mut cloud = CloudSettings::read(&lookup).unwrap();
         cloud.hetzner.url = sim.hetzner_url();
@@ -149,8 +158,77 @@ impl Lab {
         self.desk.lock().unwrap().stops = Some(Box::new(fits));
     }
 
+    /// Reports are answered with `continue: true` again.
+    pub(crate) fn stops_no_more(&self) {
+        self.desk.lock().unwrap().stops = None;
+    }
+
+    /// What the replies to claims carry.
+    pub(crate) fn tells(&self, spec: Spec, whole_inventory: bool) {
+        let mut desk = self.desk.lock().unwrap();
+        desk.spec = Some(spec);
+        desk.whole_inventory = whole_inventory;
+    }
+
+    /// Makes an auth key at Tailscale that nobody uses; gives its id.
+    pub(crate) async fn add_key(&self, description: &str) -> String {
+        let url = self.sim.tailscale_url();
+        let form = format!("client_id=kSimCNTRL&client_secret={TAILSCALE_SECRET}");
+        let ask = |path: &str, kind: &str, body: String| {
+            http::Request::post(format!("{url}{path}"))
+                .header("content-type", kind)
+                .body(body.into())
+        };
+        let form = ask("/oauth/token", "application/x-www-form-urlencoded", form).unwrap();
+        let token = json(&self.sim.carry(form).await.unwrap());
+        let create = json!({"reusable": false, "preauthorized": true, "tags": ["tag:agent"]});
+        let body = json!({
+            "capabilities": {"devices": {"create": create}},
+            "description": description,
+        });
+        let mut key = ask("/tailnet/-/keys", "application/json", body.to_string()).unwrap();
+        let bearer = format!("Bearer {}", token["access_token"].as_str().unwrap());
+        key.headers_mut()
+            .insert("authorization", bearer.parse().unwrap());
+        let key = json(&self.sim.carry(key).await.unwrap());
+        key["id"].as_str().unwrap().to_owned()
+    }
+
     /// One attempt from claim to final report.
     pub(crate) async fn run(&self, attempt: &Attempt) -> Ended {
+        let world = self.world(attempt);
+        let (wire, cloud) = attempt.settings(&self.sim);
+        let started = Instant::now();
+        let before = self.desk.lock().unwrap().reports.len();
+        let end = Box::pin(operate(world, wire, Ok(cloud))).await;
+        let took = started.elapsed();
+        let mut reports = self.desk.lock().unwrap().reports.clone();
+        reports.drain(..before);
+        reports.retain(|report| {
+            report.sender.fence() == attempt.fence && report.job_id == attempt.job
+        });
+        assert_written_once(&reports);
+        Ended { end, took, reports }
+    }
+
+    /// Checks settings, as a person would before the first job. Gives what was printed.
+    pub(crate) async fn doctor(&self) -> String {
+        let attempt = Attempt::new(Operation::Provision, 1);
+        // The host names decide in this world; settings take no plain http for them.
+        let hetzner = self.sim.hetzner_url().replace("http:", "https:");
+        let tailscale = self.sim.tailscale_url().replace("http:", "https:");
+        let lookup = |name: &str| match name {
+            "HETZNER_API_URL" => Some(hetzner.clone()),
+            "TAILSCALE_API_URL" => Some(tailscale.clone()),
+            _ => attempt.variable(name),
+        };
+        let mut out = Vec::new();
+        doctor(self.world(&attempt), &lookup, &mut out).await;
+        String::from_utf8(out).unwrap()
+    }
+
+    /// What an attempt gets from outside.
+    fn world(&self, attempt: &Attempt) -> World {
         let (secrets, dice) = (Secrets::new(), Dice::seeded(attempt.seed));
         let out = Box::new(std::io::sink());
         let actions = Actions::new(
@@ -161,7 +239,7 @@ impl Lab {
         );
         let clock = self.sim.clone();
         let transport = self.transport(&attempt.gate);
-        let world = World {
+        World {
             providers: transport.clone(),
             callback: transport,
             heart: Handle::current(),
@@ -170,16 +248,7 @@ impl Lab {
             secrets,
             actions: Arc::new(actions),
             signal: attempt.signal.subscribe(),
-        };
-        let (wire, cloud) = attempt.settings(&self.sim);
-        let started = Instant::now();
-        let before = self.desk.lock().unwrap().reports.len();
-        let end = Box::pin(operate(world, wire, Ok(cloud))).await;
-        let took = started.elapsed();
-        let mut reports = self.desk.lock().unwrap().reports.clone();
-        reports.drain(..before);
-        reports.retain(|report| report.sender.fence() == attempt.fence);
-        Ended { end, took, reports }
+        }
     }
 
     fn transport(&self, gate: &Gate) -> Transport {
@@ -214,9 +283,12 @@ impl Lab {
         desk.claimed = desk.claimed.max(fence);
         let fenced = desk.fences && fence < desk.claimed;
         let stopped = desk.stops.as_ref().is_some_and(|fits| fits(&report));
+        let claims = report.seq == 1;
         desk.reports.push(report);
         let reply = Reply {
             go_on: !stopped,
+            spec: desk.spec.clone().filter(|_| claims),
+            inventory: desk.whole_inventory && claims,
             ..Reply::default()
         };
         let mut answer = http::Response::new(Bytes::from(serde_json::to_vec(&reply).unwrap()));
@@ -263,6 +335,30 @@ impl Lab {
         }
         let keys: Vec<_> = world.keys.iter().filter(|key| key.usable).collect();
         (!keys.is_empty()).then(|| format!("keys: {keys:?}"))
+    }
+}
+
+fn json(answer: &http::Response<Bytes>) -> Value {
+    assert!(answer.status().is_success(), "{answer:?}");
+    serde_json::from_slice(answer.body()).unwrap()
+}
+
+/// The callback takes a fact that differs from an earlier one of the same attempt for a
+/// contradiction.
+fn assert_written_once(reports: &[Report]) {
+    let facts: [fn(&ServerFacts) -> &Option<String>; 5] = [
+        |facts| &facts.server_id,
+        |facts| &facts.server_ip,
+        |facts| &facts.tailscale_ip,
+        |facts| &facts.device_id,
+        |facts| &facts.server_name,
+    ];
+    for fact in facts {
+        let told = reports
+            .iter()
+            .filter_map(|report| fact(&report.facts).as_ref());
+        let values: BTreeSet<_> = told.collect();
+        assert!(values.len() <= 1, "told differently: {values:?}");
     }
 }
 

@@ -1,7 +1,11 @@
 //! The runner as its own process, against the fake world and a receiver of reports.
 
 #[cfg(test)]
+mod beside;
+#[cfg(test)]
 mod callback;
+#[cfg(test)]
+mod decoys;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
@@ -26,6 +30,8 @@ mod removal;
 mod rivals;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod telling;
 #[cfg(test)]
 mod virtual_time;
 #[cfg(test)]

@@ -51,6 +51,25 @@ async fn a_machine_is_stopped_and_started_with_its_address_kept() {
 }
 
 #[tokio::test]
+async fn a_start_that_fails_or_has_no_effect_is_asked_for_again() {
+    let command = "start_server".to_owned();
+    for knob in [
+        Knob::FailAction { command, times: 1 },
+        Knob::StartLeavesOff(1),
+    ] {
+        let mut stage = Stage::new().await;
+        done(&mut stage, "provision", "1").await;
+        done(&mut stage, "stop", "2").await;
+        stage.sim.turn(knob);
+        done(&mut stage, "start", "3").await;
+        assert_eq!(stage.world().server(NAME).unwrap().status, "running");
+        let asked = stage.world();
+        let asked = asked.calls_to(Vendor::Hetzner, &http::Method::POST, "/poweron");
+        assert_eq!(asked.len(), 2);
+    }
+}
+
+#[tokio::test]
 async fn stop_and_start_of_nothing_fail_and_change_nothing() {
     for operation in ["stop", "start"] {
         let stage = Stage::new().await;

@@ -122,7 +122,7 @@ async fn the_operation_may_come_from_the_environment_and_the_spec_wins() {
         agent_name: "x".to_owned(),
         region: "eu-west".to_owned(),
         server_type: Some("cx33".to_owned()),
-        location: None,
+        ..Spec::default()
     };
     stage.callback.spec(spec, true);
     let foreign = DecoyServer {

@@ -4,9 +4,9 @@ use crate::{
     harness::{AGENT, NAME},
     lab::{Attempt, Lab},
 };
-use contract::Operation;
+use contract::{Operation, Spec};
 use runner::End;
-use sim::{DecoyDevice, DecoyServer, Knob};
+use sim::{DecoyDevice, DecoyServer, Effect, Fault, FaultBody, Knob, Vendor};
 use std::time::Duration;
 
 async fn destroyed(lab: &Lab, fence: i64) {
@@ -66,4 +66,62 @@ async fn several_servers_and_devices_of_the_agent_all_go() {
     }
     destroyed(&lab, 3).await;
     destroyed(&lab, 4).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn unused_keys_of_earlier_jobs_that_never_made_a_server_are_revoked() {
+    let lab = Lab::new();
+    let earlier = "0191b2c4-0000-7000-8000-0000000000aa";
+    let twice = "0191b2c4-0000-7000-8000-0000000000ab";
+    let (job, foreign) = (crate::harness::JOB, "0191b2c4-0000-7000-8000-0000000000ff");
+    let own = [
+        format!("{earlier} f1"),
+        format!("{twice} f3"),
+        format!("{twice} f4"),
+        format!("{job} f2"),
+    ];
+    let decoys = [
+        format!("{foreign} f1"),
+        earlier.to_owned(),
+        format!("{earlier} fx"),
+        format!("{earlier}x f1"),
+        format!("x{earlier} f1"),
+        // A newer attempt's.
+        format!("{earlier} f99"),
+        "f1".to_owned(),
+        String::new(),
+    ];
+    for description in own.iter().chain(&decoys) {
+        lab.add_key(description).await;
+    }
+    let jobs = [earlier, twice, job, ""];
+    let spec = Spec {
+        jobs: jobs.map(str::to_owned).to_vec(),
+        ..Spec::default()
+    };
+    lab.tells(spec, false);
+    for fence in [7, 8] {
+        let mut attempt = Attempt::new(Operation::Destroy, fence);
+        attempt.job = "0191b2c4-0000-7000-8000-0000000000dd".to_owned();
+        assert_eq!(lab.run(&attempt).await.end, End::Done);
+        for key in lab.sim.world().keys {
+            let left = decoys.contains(&key.description);
+            assert_eq!(key.usable, left, "{}", key.description);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_does_not_go_is_named() {
+    let lab = Lab::new();
+    lab.add_key(&format!("{} f1", crate::harness::JOB)).await;
+    // Every delete is answered well and does nothing.
+    let body = FaultBody::Empty;
+    let mut deaf = Fault::every(Vendor::Tailscale, Effect::Status { status: 200, body });
+    deaf.method = Some(http::Method::DELETE);
+    lab.sim.add_fault(deaf);
+    let ended = lab.run(&Attempt::new(Operation::Destroy, 2)).await;
+    assert_eq!(ended.end, End::Failed);
+    let error = ended.last().error.clone().unwrap();
+    assert!(error.contains("1 auth keys"), "{error}");
 }

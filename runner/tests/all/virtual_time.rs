@@ -8,7 +8,7 @@ use crate::{
 use contract::{Operation, Said};
 use http::Method;
 use runner::End;
-use sim::{DelayRange, Knob, SimConfig, Vendor};
+use sim::{DelayRange, Knob, Progress, SimConfig, Vendor};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -29,11 +29,15 @@ fn slow(seed: u64) -> SimConfig {
     config
 }
 
+/// What Hetzner shows while an action runs cannot be relied upon.
+const PROGRESS: [Progress; 3] = [Progress::Steady, Progress::Jumps, Progress::Stuck];
+
 #[tokio::test(start_paused = true)]
 async fn polling_loses_little_time_and_takes_few_calls() {
     let mut shares = Vec::new();
-    for seed in 1..=100 {
+    for (seed, progress) in (1..=102).zip(PROGRESS.into_iter().cycle()) {
         let lab = Lab::with(slow(seed));
+        lab.sim.turn(Knob::ActionProgress(progress));
         let ended = provision(&lab, AGENT, seed).await;
         assert_eq!(ended.end, End::Done, "seed {seed}");
         let needed = lab.sim.configured_delay(NAME).unwrap();

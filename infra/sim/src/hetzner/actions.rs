@@ -10,6 +10,7 @@ use crate::draw;
 use crate::hetzner::boot;
 use crate::hetzner::servers::{self, Status};
 use crate::hetzner::{invalid, no_such_endpoint, not_found, pages, refuse};
+use crate::knob::Progress;
 use crate::state::{Due, State};
 use crate::wire::{Answer, Call, Reply, id_of};
 
@@ -91,7 +92,12 @@ impl Action {
     pub(crate) fn json(&self, state: &State) -> Value {
         let total = self.ends.saturating_sub(self.started).as_millis().max(1);
         let spent = state.now.saturating_sub(self.started).as_millis();
-        let running = (spent.saturating_mul(100) / total).min(99);
+        let steady = (spent.saturating_mul(100) / total).min(99);
+        let running = match state.knobs.action_progress {
+            Progress::Steady => steady,
+            Progress::Jumps => steady / 25 * 25,
+            Progress::Stuck => 0,
+        };
         let done = self.outcome.is_some();
         let progress = if done { 100 } else { running };
         let error = match &self.outcome {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sim::{Conclusion, DecoyServer, Knob, Sim};
+use sim::{Conclusion, DecoyServer, Knob, Progress, Sim};
 
 use crate::help::{
     config, create, github, hetzner, key_wish, make_key, order, pass, tailscale, user_data,
@@ -244,4 +244,24 @@ async fn runs_can_hang_fail_to_start_and_lag_in_lists() {
     sim.turn(Knob::GithubToken("other".to_owned()));
     let refused = github(&sim, "GET /repos/acme/agents/actions/runs", None).await;
     assert_eq!(refused.status, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_steady_or_jumps_or_stands() {
+    let sim = Sim::in_process(config());
+    let got = hetzner(&sim, "POST /servers", Some(order("a"))).await;
+    let path = format!("GET /actions/{}", got.body["action"]["id"]);
+    pass(6).await;
+    for (progress, shown) in [
+        (Progress::Steady, 60),
+        (Progress::Jumps, 50),
+        (Progress::Stuck, 0),
+    ] {
+        sim.turn(Knob::ActionProgress(progress));
+        let seen = hetzner(&sim, &path, None).await;
+        assert_eq!(seen.body["action"]["progress"], shown);
+    }
+    pass(5).await;
+    let ended = hetzner(&sim, &path, None).await;
+    assert_eq!(ended.body["action"]["progress"], 100);
 }
