@@ -1,7 +1,7 @@
 //! One report: verified, applied in one statement, answered; dispatch is nudged for what follows.
 //! It must not know how a signature is made or what a report changes.
 
-use crate::record::record;
+use crate::record::{record, seen};
 use axum::{
     Json, Router,
     body::Body,
@@ -12,10 +12,10 @@ use axum::{
 use contract::{
     REPORT_BYTES_MAX, Rejection, Reply, Report, SIGNATURE_HEADER, Said, ServerFacts, Spec, Verifier,
 };
-use domain::{JobId, TIMER_SLACK, Timestamp};
+use domain::{Fence, JobId, TIMER_SLACK, Timestamp};
 use host::{ApiError, Clock, Entropy, Nudge, Nudges, read_body};
 use std::{sync::Arc, time::Duration};
-use store::{AcceptedReport, ReportOutcome, Store, StoreError, Waiting};
+use store::{AcceptedReport, InventoryRecord, ReportOutcome, Store, StoreError, Waiting};
 
 /// What the callback needs.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Deps {
     pub entropy: Entropy,
     /// The secrets that reports are signed with.
     pub verifier: Verifier,
+    /// The installation whose servers the runners look at.
+    pub installation: String,
 }
 
 /// The callback's one path.
@@ -73,7 +75,7 @@ impl Deps {
             && report.step.is_none()
             && report.facts == ServerFacts::default();
         let fresh = JobId(self.entropy.uuid_v7(now));
-        let record = record(report, || self.entropy.unit(), fresh)
+        let record = record(report, || self.entropy.unit(), fresh, &self.installation)
             .map_err(|error| ApiError::malformed(format!("job_id is {error}")))?;
         let applied = self.store.apply_report(&record, now).await;
         let applied = applied.map_err(|error| unavailable(record.job_id, &error))?;
@@ -88,6 +90,7 @@ impl Deps {
                     self.watch(job_id, &accepted, now).await?;
                 }
                 self.tell(&accepted, now).await;
+                self.sweep(report, job_id, now).await;
                 Ok(reply(&accepted, claims))
             }
             ReportOutcome::Repeat => {
@@ -136,12 +139,50 @@ impl Deps {
         })
     }
 
+    /// Looks at what a run saw of the installation's servers. It comes after the report, which
+    /// never fails for it: the next inventory shows the same.
+    async fn sweep(&self, report: &Report, job_id: JobId, now: Timestamp) {
+        let seen = seen(report);
+        if report.inventory.is_none() {
+            return;
+        }
+        let fresh: Vec<JobId> = seen
+            .iter()
+            .map(|_| JobId(self.entropy.uuid_v7(now)))
+            .collect();
+        let inventory = InventoryRecord {
+            job_id,
+            fence: Fence(report.sender.fence()),
+            installation: &self.installation,
+            seen: &seen,
+            fresh_job_ids: &fresh,
+        };
+        let swept = match self.store.take_inventory(&inventory, now).await {
+            Ok(swept) => swept,
+            Err(error) => {
+                tracing::error!(%job_id, %error, "an inventory could not be kept");
+                return;
+            }
+        };
+        for stray in &swept.strays {
+            let (server_id, agent_id, why) = (&stray.server_id, &stray.agent_id, &stray.why);
+            tracing::error!(server_id, agent_id, why, "a server belongs to nobody");
+        }
+        for job in swept.queued {
+            tracing::warn!(job_id = %job, "a server of an agent that is over is to be removed");
+            self.nudge(job, now, now).await;
+        }
+    }
+
     /// Nudges dispatch. A report is not refused when that fails: it is applied, its repeat would
     /// change nothing, and every other statement notices what is overdue.
     async fn tell(&self, accepted: &AcceptedReport, now: Timestamp) {
-        let Some(Waiting { job_id, due }) = accepted.next else {
-            return;
-        };
+        if let Some(Waiting { job_id, due }) = accepted.next {
+            self.nudge(job_id, due, now).await;
+        }
+    }
+
+    async fn nudge(&self, job_id: JobId, due: Timestamp, now: Timestamp) {
         let sent = self
             .nudges
             .send(&Nudge::job(job_id, due), wait(due, now))
@@ -165,11 +206,13 @@ fn reply(accepted: &AcceptedReport, claims: bool) -> Reply {
     let spec = || Spec {
         agent_name: accepted.name.clone(),
         region: accepted.region.clone(),
+        jobs: accepted.jobs.iter().map(JobId::to_string).collect(),
         ..Spec::default()
     };
     Reply {
         go_on: accepted.go_on,
         spec: claims.then(spec),
+        inventory: claims && accepted.inventory,
         ..Reply::default()
     }
 }

@@ -18,6 +18,7 @@ async fn run(reader: Reader) -> Result<(), StartError> {
         database,
         queue,
         verifier,
+        installation,
     } = Settings::read(reader)?;
     let config = ConnectConfig {
         url: database.url,
@@ -30,6 +31,7 @@ async fn run(reader: Reader) -> Result<(), StartError> {
         clock: Clock::system(),
         entropy: Entropy::system(),
         verifier,
+        installation,
     };
     host::serve(routes(Arc::new(deps))).await
 }

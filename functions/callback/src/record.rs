@@ -3,7 +3,7 @@
 
 use contract::{ErrorClass, Outcome, Report, Said};
 use domain::{Fence, IdError, JobId, retry_delays};
-use store::{MachineFacts, ReportRecord, ReportSaid};
+use store::{MachineFacts, ReportRecord, ReportSaid, SeenServer};
 
 /// Longest error text that is kept, in characters.
 const ERROR_CHARS_MAX: usize = 1000;
@@ -11,7 +11,8 @@ const ERROR_CHARS_MAX: usize = 1000;
 /// Longest id, address or step that is kept, in characters. Providers' are far shorter.
 const WORD_CHARS_MAX: usize = 255;
 
-/// Translates a report. `jitter` draws from 0 to 1, `fresh` is the id of a job that may follow.
+/// Translates a report of a runner of `installation`. `jitter` draws from 0 to 1, `fresh` is the
+/// id of a job that may follow.
 ///
 /// # Errors
 /// When `job_id` is no job id.
@@ -19,6 +20,7 @@ pub fn record(
     report: &Report,
     jitter: impl FnMut() -> f64,
     fresh: JobId,
+    installation: &str,
 ) -> Result<ReportRecord, IdError> {
     let run = report.sender.run();
     Ok(ReportRecord {
@@ -51,7 +53,19 @@ pub fn record(
             }
         },
         fresh_job_id: fresh,
+        installation: installation.to_owned(),
     })
+}
+
+/// The servers that a report saw.
+pub fn seen(report: &Report) -> Vec<SeenServer> {
+    let rows = report.inventory.iter().flatten();
+    rows.map(|row| SeenServer {
+        server_id: line(&row.server_id, WORD_CHARS_MAX),
+        agent_id: line(&row.agent_id, WORD_CHARS_MAX),
+        fence: line(&row.fence, WORD_CHARS_MAX),
+    })
+    .collect()
 }
 
 /// A failure without a class, as the workflow's last step and the first version report it, says
@@ -105,7 +119,7 @@ mod tests {
     }
 
     fn recorded(report: &Report) -> ReportRecord {
-        record(report, || 1.0, JobId(uuid::Uuid::nil())).unwrap()
+        record(report, || 1.0, JobId(uuid::Uuid::nil()), "default").unwrap()
     }
 
     #[test]
@@ -183,6 +197,6 @@ mod tests {
     fn a_job_id_that_is_none_is_refused() {
         let mut report = report(Said::Heartbeat);
         report.job_id = "job_1".to_owned();
-        assert!(record(&report, || 0.0, JobId(uuid::Uuid::nil())).is_err());
+        assert!(record(&report, || 0.0, JobId(uuid::Uuid::nil()), "x").is_err());
     }
 }

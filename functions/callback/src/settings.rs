@@ -14,6 +14,8 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// `CALLBACK_SECRET`, and `CALLBACK_SECRET_PREVIOUS` while it is being rotated.
     pub verifier: Verifier,
+    /// `INSTALLATION`, as the runner has it; `default` when not set.
+    pub installation: String,
 }
 
 impl Settings {
@@ -42,6 +44,12 @@ impl Settings {
             .collect();
         // What is wrong with them was noted above.
         let verifier = Verifier::new(secrets).ok();
+        let installation = reader.optional("INSTALLATION");
+        let installation = installation.unwrap_or_else(|| "default".to_owned());
+        if !is_label(&installation) {
+            let what = "is no Hetzner label: at most 63 letters, digits, '-', '_', '.'";
+            reader.mistake("INSTALLATION", what);
+        }
         let (database, queue) = (reader.database(), reader.queue());
         let settings = verifier
             .zip(database)
@@ -50,9 +58,18 @@ impl Settings {
                 database,
                 queue,
                 verifier,
+                installation,
             });
         reader.finish(settings)
     }
+}
+
+/// Hetzner: a label's value begins and ends with a letter or digit.
+fn is_label(text: &str) -> bool {
+    let inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+    let (first, last) = (text.bytes().next(), text.bytes().last());
+    text.len() <= 63 && edge(first) && edge(last) && text.bytes().all(inside)
 }
 
 fn bytes(secret: &SecretString) -> &[u8] {
@@ -86,6 +103,20 @@ mod tests {
         }
         let one = read(&[("CALLBACK_SECRET", NEW)]).unwrap().verifier;
         assert!(!one.holds(&contract::sign(OLD.as_bytes(), b"x"), b"x"));
+    }
+
+    #[test]
+    fn an_installation_is_a_label() {
+        let installed = |name| {
+            let more = [("CALLBACK_SECRET", NEW), ("INSTALLATION", name)];
+            read(&more).map(|settings| settings.installation)
+        };
+        assert_eq!(installed("shop-2").unwrap(), "shop-2");
+        for wrong in ["-x", "a b", &"x".repeat(64)] {
+            assert!(installed(wrong).unwrap_err().starts_with("INSTALLATION"));
+        }
+        let secret = [("CALLBACK_SECRET", NEW)];
+        assert_eq!(read(&secret).unwrap().installation, "default");
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod auth;
 mod runs;
 
 pub use answer::{Refusal, Started};
-pub use runs::Seen;
+pub use runs::{Asked, Seen};
 
 use crate::settings::{Credential, GitHubSettings};
 use answer::{Heard, Names};
@@ -88,9 +88,7 @@ impl GitHub {
             }
             Ok(answer) => answer,
         };
-        if answer.status() == 401 {
-            self.tokens.forget().await;
-        }
+        self.mind(&answer).await;
         self.judge(&answer, now)
     }
 
@@ -130,6 +128,13 @@ impl GitHub {
             workflow: WORKFLOW,
         };
         answer::started(&heard(answer), names, now)
+    }
+
+    /// A token that was refused is not used again.
+    async fn mind(&self, answer: &Answer) {
+        if answer.status() == 401 {
+            self.tokens.forget().await;
+        }
     }
 
     async fn token(&self, now: Timestamp) -> Result<SecretString, Refusal> {

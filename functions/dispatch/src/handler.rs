@@ -15,7 +15,12 @@ const BATCH: i64 = 8;
 /// Most overdue attempts looked at by one invocation: each may take two calls.
 const OVERDUE_BATCH: i64 = 4;
 
-/// When starting runs took longer than this, what is overdue is left to another invocation.
+/// Most runs asked to end by one invocation: with [`CALLS_AT_ONCE`], two calls each and 5 s a
+/// call, they take at most 20 s.
+const CANCEL_BATCH: i64 = 8;
+
+/// When an invocation has taken longer than this, what is left is left to another: each of its
+/// parts takes at most 20 s of Lambda's 30.
 const SLOW: Duration = Duration::from_secs(8);
 
 /// Calls to GitHub at the same time (GitHub: at most 100, and writes count five times).
@@ -76,19 +81,39 @@ impl Deps {
 
     /// Does what is due, then keeps the timers of nudged jobs that are not.
     async fn look(&self, nudges: &[Nudge]) -> Result<(), Trouble> {
-        let began = self.clock.now();
-        let opened = self.start_due(BATCH).await?;
-        let slow = self.clock.now().since(began) > SLOW;
-        let overdue = if slow {
-            0
-        } else {
-            self.look_after_overdue(OVERDUE_BATCH).await?
-        };
-        if slow || is_full(opened.len(), BATCH) || is_full(overdue, OVERDUE_BATCH) {
+        if self.leaves_some().await? {
             // Whoever reads it does the rest, and keeps the timers.
             return Ok(self.nudges.send(&Nudge::EMPTY, Duration::ZERO).await?);
         }
         self.keep_timers(nudges).await
+    }
+
+    /// Does a batch of everything that is due; answers whether more may be left.
+    async fn leaves_some(&self) -> Result<bool, Trouble> {
+        let began = self.clock.now();
+        let is_slow = || self.clock.now().since(began) > SLOW;
+        let mut full = self.start_due(BATCH).await?;
+        if is_slow() {
+            return Ok(true);
+        }
+        let overdue = self.look_after_overdue(OVERDUE_BATCH).await?;
+        full |= is_full(overdue.attempts, OVERDUE_BATCH);
+        if overdue.is_job_due {
+            if is_slow() {
+                return Ok(true);
+            }
+            // What follows an aborted attempt waits for nobody.
+            full |= self.start_due(BATCH).await?;
+        }
+        if is_slow() {
+            return Ok(true);
+        }
+        self.seek_runs(&overdue.unseen).await;
+        if is_slow() {
+            return Ok(true);
+        }
+        full |= is_full(self.end_runs(CANCEL_BATCH).await?, CANCEL_BATCH);
+        Ok(full)
     }
 
     /// Sees to it that every open job has a nudge under way: those whose nudge came too early,
@@ -123,7 +148,8 @@ impl Deps {
     }
 }
 
-fn is_full(batch: usize, limit: i64) -> bool {
+/// Whether there may be more than what one invocation takes.
+pub(crate) fn is_full(batch: usize, limit: i64) -> bool {
     i64::try_from(batch).is_ok_and(|batch| batch >= limit)
 }
 

@@ -5,5 +5,6 @@ pub mod github;
 pub mod handler;
 pub mod settings;
 
+mod cancels;
 mod overdue;
 mod start;

@@ -1,5 +1,5 @@
-//! Looks after attempts whose time is past: asks GitHub how their runs stand, then waits,
-//! dispatches the same attempt again, or expires it. Only dispatch does this.
+//! Looks after attempts whose time is past, or whose agent is to go: asks GitHub how their runs
+//! stand, then waits, dispatches the same attempt again, or ends it. Only dispatch does this.
 //! It must not know what GitHub's answers look like.
 
 use crate::{
@@ -8,15 +8,40 @@ use crate::{
     start::Errand,
 };
 use domain::{
-    AttemptState, ErrorClass, INSPECT_AFTER, Overdue, START_LIMIT, Sight, Timestamp, inspect,
-    retry_delays,
+    AttemptState, DOOM_PATIENCE, ErrorClass, INSPECT_AFTER, Overdue, START_LIMIT, Sight, Timestamp,
+    Watched, inspect, retry_delays,
 };
 use futures_util::{StreamExt, stream};
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 use store::{Expiry, OverdueAttempt};
 
 /// When GitHub could not be asked, it is asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
+
+/// What a look after overdue attempts leaves.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    /// How many were looked at.
+    pub(crate) attempts: usize,
+    /// A job is due, because the attempt before it was ended.
+    pub(crate) is_job_due: bool,
+    /// Attempts that are over and may have runs nobody knows of.
+    pub(crate) unseen: Vec<OverdueAttempt>,
+}
+
+/// How an attempt that was looked at stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It goes on.
+    Live,
+    /// It is over.
+    Ended {
+        /// The job that follows is due.
+        is_job_due: bool,
+        /// It may have runs that nobody knows of.
+        unseen: bool,
+    },
+}
 
 impl<'a> From<&'a OverdueAttempt> for Errand<'a> {
     fn from(attempt: &'a OverdueAttempt) -> Self {
@@ -39,54 +64,87 @@ impl<'a> From<&'a OverdueAttempt> for Errand<'a> {
 }
 
 impl Deps {
-    /// Handles what is overdue, at most `limit`; answers how many that were.
-    pub(crate) async fn look_after_overdue(&self, limit: i64) -> Result<usize, Trouble> {
+    /// Handles what is overdue, at most `limit`.
+    pub(crate) async fn look_after_overdue(&self, limit: i64) -> Result<Looked, Trouble> {
         let overdue = self.store.overdue_attempts(self.clock.now(), limit).await?;
-        let results: Vec<Result<(), Trouble>> = stream::iter(&overdue)
-            .map(|attempt| Box::pin(self.look_after(attempt)))
+        let mut looked = Looked {
+            attempts: overdue.len(),
+            ..Looked::default()
+        };
+        let fates: Vec<Result<_, Trouble>> = stream::iter(overdue)
+            .map(|attempt| {
+                Box::pin(async move {
+                    let fate = self.look_after(&attempt).await?;
+                    Ok((attempt, fate))
+                })
+            })
             .buffer_unordered(CALLS_AT_ONCE)
             .collect()
             .await;
-        results.into_iter().collect::<Result<(), _>>()?;
-        Ok(overdue.len())
+        for fate in fates {
+            if let (attempt, Fate::Ended { is_job_due, unseen }) = fate? {
+                looked.is_job_due |= is_job_due;
+                looked.unseen.extend(unseen.then_some(attempt));
+            }
+        }
+        Ok(looked)
     }
 
-    async fn look_after(&self, attempt: &OverdueAttempt) -> Result<(), Trouble> {
+    async fn look_after(&self, attempt: &OverdueAttempt) -> Result<Fate, Trouble> {
         let now = self.clock.now();
         let seen = self.see(attempt, now).await;
-        let open_for = now.since(attempt.opened_at);
-        let decision = inspect(
-            attempt.state,
-            open_for,
-            seen.sight,
-            attempt.dispatched_again,
-        );
+        let decision = inspect(Watched {
+            state: attempt.state,
+            open_for: now.since(attempt.opened_at),
+            lease_over: attempt.lease_until.is_some_and(|until| until <= now),
+            doomed_for: attempt.doomed_at.map(|at| now.since(at)),
+            sight: seen.sight,
+            dispatched_again: attempt.dispatched_again,
+        });
         let (job_id, fence) = (attempt.job_id, attempt.fence);
         tracing::info!(%job_id, %fence, sight = ?seen.sight, ?decision, "an attempt is overdue");
         match decision {
-            Overdue::Wait => self
-                .postpone(attempt, false, seen.sight, now)
-                .await
-                .map(drop),
+            Overdue::Wait => {
+                let due = look_next(attempt, seen.sight, now);
+                self.postpone(attempt, false, due, now).await?;
+                Ok(Fate::Live)
+            }
             Overdue::DispatchAgain => self.dispatch_again(attempt, seen.sight, now).await,
-            Overdue::Expire => self.expire(attempt, &seen, now).await,
+            Overdue::CancelRun => {
+                self.store.cancel_run(attempt, now).await?;
+                let due = attempt.lease_until.unwrap_or(now);
+                self.postpone(attempt, false, due, now).await?;
+                Ok(Fate::Live)
+            }
+            Overdue::Expire => {
+                let reason = reason(attempt.state, seen.sight);
+                self.end(attempt, (reason, false), &seen.alive, now).await
+            }
+            Overdue::Abort => {
+                let reason = "the agent is to be removed";
+                self.end(attempt, (reason, true), &[], now).await
+            }
         }
     }
 
-    /// How the attempt's run stands: by its id when GitHub told one, else by its name. A claimed
-    /// attempt that is overdue is lost whatever its run does.
+    /// How the attempt's run stands. A claimed one is judged by its lease, and one whose agent is
+    /// to go is aborted whatever its run does.
     async fn see(&self, attempt: &OverdueAttempt, now: Timestamp) -> Seen {
-        match (attempt.state, attempt.run_id) {
-            (AttemptState::Claimed, run_id) => Seen {
+        if attempt.state == AttemptState::Claimed || attempt.doomed_at.is_some() {
+            return Seen {
                 sight: Sight::Unknown,
-                alive: run_id.into_iter().collect(),
-            },
-            (_, Some(run_id)) => self.github.look_at(run_id, now).await,
-            (_, None) => {
-                let name = Errand::from(attempt).inputs("").run_name();
-                self.github.look_for(&name, attempt.opened_at, now).await
-            }
+                alive: Vec::new(),
+            };
         }
+        match attempt.run_id {
+            Some(run_id) => self.github.look_at(run_id, now).await,
+            None => self.see_by_name(attempt, now).await,
+        }
+    }
+
+    pub(crate) async fn see_by_name(&self, attempt: &OverdueAttempt, now: Timestamp) -> Seen {
+        let name = Errand::from(attempt).inputs("").run_name();
+        self.github.look_for(&name, attempt.opened_at, now).await
     }
 
     /// Puts the attempt off and sends its timer. Answers whether it was still there to put off.
@@ -94,10 +152,9 @@ impl Deps {
         &self,
         attempt: &OverdueAttempt,
         again: bool,
-        sight: Sight,
+        due: Timestamp,
         now: Timestamp,
     ) -> Result<bool, Trouble> {
-        let due = look_next(attempt.opened_at, sight, now);
         let mine = self
             .store
             .postpone_attempt(attempt, again, due, now)
@@ -114,9 +171,10 @@ impl Deps {
         attempt: &OverdueAttempt,
         sight: Sight,
         now: Timestamp,
-    ) -> Result<(), Trouble> {
-        if !self.postpone(attempt, true, sight, now).await? {
-            return Ok(());
+    ) -> Result<Fate, Trouble> {
+        let due = look_next(attempt, sight, now);
+        if !self.postpone(attempt, true, due, now).await? {
+            return Ok(Fate::Live);
         }
         let errand = Errand::from(attempt);
         let (job_id, fence) = (attempt.job_id, attempt.fence);
@@ -133,43 +191,52 @@ impl Deps {
                 tracing::warn!(%job_id, %fence, why, "GitHub's answer is unknown again");
             }
         }
-        Ok(())
+        Ok(Fate::Live)
     }
 
-    /// The fence stops the attempt's runner; stopping its run only saves time.
-    async fn expire(
+    /// Expires the attempt, or aborts it. The fence stops its runner; its runs are remembered as
+    /// having to end, which saves time.
+    async fn end(
         &self,
         attempt: &OverdueAttempt,
-        seen: &Seen,
+        (reason, abort): (&str, bool),
+        runs: &[u64],
         now: Timestamp,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Fate, Trouble> {
         let delays = retry_delays(ErrorClass::Transient, || self.entropy.unit());
         let expiry = Expiry {
-            reason: reason(attempt.state, seen.sight),
+            abort,
+            runs,
+            reason,
             retry_delays: &delays,
             fresh_job_id: self.fresh_job(now),
         };
         let Some(expired) = self.store.expire_attempt(attempt, expiry, now).await? else {
-            return Ok(());
+            return Ok(Fate::Live);
         };
         if let Some(next) = expired.next {
             self.arm(next.job_id, next.due, now).await?;
         }
-        let runs: BTreeSet<u64> = seen.alive.iter().copied().chain(expired.run_id).collect();
-        for run_id in runs {
-            self.github.cancel(run_id, now).await;
-        }
-        Ok(())
+        Ok(Fate::Ended {
+            is_job_due: expired.next.is_some_and(|next| next.due <= now),
+            // A second dispatch may have made a second run.
+            unseen: attempt.dispatched_again || abort && attempt.run_id.is_none(),
+        })
     }
 }
 
-/// When an unclaimed attempt is looked at next; never later than its time to start is over.
-fn look_next(opened_at: Timestamp, sight: Sight, now: Timestamp) -> Timestamp {
+/// When an attempt that goes on is looked at next: a claimed one when its lease is over, or the
+/// patience with it; any other never later than its time to start is over.
+fn look_next(attempt: &OverdueAttempt, sight: Sight, now: Timestamp) -> Timestamp {
+    let patience = attempt.doomed_at.map(|at| at.plus(DOOM_PATIENCE));
+    if let Some(lease_until) = attempt.lease_until {
+        return patience.map_or(lease_until, |until| until.min(lease_until));
+    }
     let pause = match sight {
         Sight::Unknown => ASK_AGAIN,
         Sight::Over | Sight::Alive | Sight::None => INSPECT_AFTER,
     };
-    now.plus(pause).min(opened_at.plus(START_LIMIT))
+    now.plus(pause).min(attempt.opened_at.plus(START_LIMIT))
 }
 
 /// Why an attempt expired, for its owner.
@@ -184,11 +251,33 @@ const fn reason(state: AttemptState, sight: Sight) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::{AgentId, Fence, JobId, JobKind};
+    use uuid::Uuid;
+
+    const OPENED: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+    fn at(seconds: u64) -> Timestamp {
+        OPENED.plus(Duration::from_secs(seconds))
+    }
+
+    fn attempt() -> OverdueAttempt {
+        OverdueAttempt {
+            job_id: JobId(Uuid::nil()),
+            kind: JobKind::Provision,
+            agent_id: AgentId(Uuid::nil()),
+            region: String::new(),
+            fence: Fence(1),
+            state: AttemptState::Intended,
+            opened_at: OPENED,
+            run_id: None,
+            dispatched_again: false,
+            lease_until: None,
+            doomed_at: None,
+        }
+    }
 
     #[test]
     fn an_attempt_is_looked_at_until_its_time_to_start_is_over() {
-        let opened = Timestamp::from_unix_seconds(1_800_000_000);
-        let at = |seconds| opened.plus(Duration::from_secs(seconds));
         for (now, sight, next) in [
             (at(300), Sight::Alive, at(600)),
             (at(302), Sight::None, at(602)),
@@ -196,7 +285,20 @@ mod tests {
             (at(700), Sight::Alive, at(900)),
             (at(880), Sight::Unknown, at(900)),
         ] {
-            assert_eq!(look_next(opened, sight, now), next);
+            assert_eq!(look_next(&attempt(), sight, now), next);
+        }
+    }
+
+    #[test]
+    fn a_claimed_attempt_is_looked_at_when_lease_or_patience_is_over() {
+        for (doomed, next) in [(None, 180), (Some(50), 170), (Some(90), 180)] {
+            let claimed = OverdueAttempt {
+                state: AttemptState::Claimed,
+                lease_until: Some(at(180)),
+                doomed_at: doomed.map(at),
+                ..attempt()
+            };
+            assert_eq!(look_next(&claimed, Sight::Unknown, at(100)), at(next));
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     github::{Refusal, Started},
-    handler::{CALLS_AT_ONCE, Deps, Trouble, put_up_with},
+    handler::{CALLS_AT_ONCE, Deps, Trouble, is_full, put_up_with},
 };
 use contract::{Inputs, Operation};
 use domain::{AgentId, Fence, JobId, JobKind, Timestamp};
@@ -62,8 +62,9 @@ impl<'a> From<&'a OpenedAttempt> for Errand<'a> {
 }
 
 impl Deps {
-    /// Opens attempts for everything due, at most `limit`, and starts their runs.
-    pub(crate) async fn start_due(&self, limit: i64) -> Result<Vec<OpenedAttempt>, Trouble> {
+    /// Opens attempts for everything due, at most `limit`, and starts their runs. Answers
+    /// whether more may be due.
+    pub(crate) async fn start_due(&self, limit: i64) -> Result<bool, Trouble> {
         let now = self.clock.now();
         let opened = self
             .store
@@ -75,7 +76,7 @@ impl Deps {
             .collect()
             .await;
         results.into_iter().collect::<Result<(), _>>()?;
-        Ok(opened)
+        Ok(is_full(opened.len(), limit))
     }
 
     /// The timer goes first: whatever happens from here on, somebody looks at the job again.

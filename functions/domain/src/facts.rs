@@ -94,6 +94,8 @@ pub enum Change {
     Ended(Ending),
     /// The live attempt failed and its job has no tries left.
     GaveUp(Ending),
+    /// A server of an agent that is over was seen.
+    Found,
 }
 
 /// What payment and wish together ask for.
@@ -167,7 +169,11 @@ impl Facts {
         match change {
             Change::Payment(payment) => {
                 let news = payment != self.payment && payment.age() >= self.payment.age();
-                news.then_some(Self {
+                // A new cancel of what could not be removed lets it be tried again.
+                let again = payment == self.payment
+                    && payment == Payment::Canceled
+                    && self.gave_up == Some(JobKind::Destroy);
+                (news || again).then_some(Self {
                     payment,
                     gave_up: None,
                     ..self
@@ -200,6 +206,14 @@ impl Facts {
                     live: None,
                     existing: effect(kind, ending, self.existing),
                     gave_up: self.gave_up.filter(|gave_up| !well || *gave_up != kind),
+                    ..self
+                })
+            }
+            Change::Found => {
+                let over = self.wish == Wish::Delete || self.payment == Payment::Canceled;
+                let leftover = over && self.existing == Existing::Nothing && self.live.is_none();
+                leftover.then_some(Self {
+                    existing: Existing::Doubt,
                     ..self
                 })
             }

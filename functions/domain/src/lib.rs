@@ -4,6 +4,7 @@
 
 mod words;
 
+mod command;
 mod deadlines;
 mod facts;
 mod ids;
@@ -13,12 +14,14 @@ mod retry;
 mod states;
 mod timestamp;
 
+pub use command::{Command, Permission, permit};
 pub use deadlines::{
-    INSPECT_AFTER, LEASE, Overdue, START_LIMIT, Sight, TIMER_SLACK, WORK_LIMIT, inspect,
+    DOOM_PATIENCE, INSPECT_AFTER, LEASE, Overdue, START_LIMIT, Sight, TIMER_SLACK, WORK_LIMIT,
+    Watched, inspect,
 };
 pub use facts::{Change, Ending, Existing, Facts, Wanted, Wish, effect, wanted};
 pub use ids::{AgentId, EventId, Fence, IdError, JobId, SubscriptionId};
-pub use payment::{Payment, PaymentMark};
+pub use payment::{News, Payment, PaymentMark, payment_of};
 pub use reconcile::{agent_state, decisions, reconcile};
 pub use retry::{ATTEMPTS_MAX, ErrorClass, refusal_delays, retry_delays};
 pub use states::{AgentState, AttemptState, JobKind, JobState, Machine};

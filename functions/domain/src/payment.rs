@@ -1,5 +1,5 @@
 //! How Stripe's events about one subscription become one payment state, in whatever order
-//! they arrive.
+//! they arrive. It must not know what the events look like.
 
 use crate::{EventId, words::words};
 
@@ -39,8 +39,29 @@ impl Payment {
     }
 }
 
-/// What one event says, with its place in the order of events. The greatest mark counts;
-/// a cancellation absorbs everything, and `none` never takes back what was paid.
+words! {
+    /// What one event says about the money.
+    News {
+        /// Nothing is paid yet, or the first payment failed.
+        None => "none",
+        /// Paid, or in trial.
+        Active => "active",
+        /// A payment is missing.
+        PastDue => "past_due",
+        /// Over for good.
+        Canceled => "canceled",
+        /// A charge was given back in full.
+        Refunded => "refunded",
+        /// A dispute is open.
+        Disputed => "disputed",
+        /// A dispute was won.
+        DisputeWon => "dispute_won",
+        /// A dispute was lost.
+        DisputeLost => "dispute_lost",
+    }
+}
+
+/// One event's news, with its place in the order of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentMark {
     /// Stripe's `created`, Unix seconds.
@@ -48,27 +69,53 @@ pub struct PaymentMark {
     /// The event.
     pub event: EventId,
     /// What it says.
-    pub payment: Payment,
+    pub news: News,
+    /// The dispute it is about (`dp_…`).
+    pub dispute: Option<String>,
+}
+
+/// What is paid when these events are known, in whatever order they came and however often.
+/// The greatest standing counts: canceled absorbs, `none` never takes back what was paid, else
+/// the latest wins. A charge given back or a dispute lost leaves the payment missing until a
+/// later one; of a one-off payment, giving it back ends it. An open dispute suspends. A lost one
+/// that was won after all says no more than that something was paid once.
+pub fn payment_of(one_off: bool, marks: &[PaymentMark]) -> Payment {
+    let closed = |dispute: &Option<String>| {
+        let closing = |mark: &&PaymentMark| {
+            matches!(mark.news, News::DisputeWon | News::DisputeLost) && mark.dispute == *dispute
+        };
+        marks.iter().filter(closing).max_by_key(|mark| mark.place())
+    };
+    let standing = marks.iter().filter_map(|mark| {
+        let overturned = mark.news == News::DisputeLost && closed(&mark.dispute) != Some(mark);
+        let payment = match mark.news {
+            News::None => Payment::None,
+            News::Active => Payment::Active,
+            News::Canceled => Payment::Canceled,
+            News::Refunded if one_off => Payment::Canceled,
+            News::PastDue | News::Refunded | News::DisputeLost => Payment::PastDue,
+            News::Disputed | News::DisputeWon => return None,
+        };
+        let (created, event) = mark.place();
+        let place = (payment.age(), !overturned, created, payment.rank(), event);
+        Some((place, payment))
+    });
+    let payment = standing.max().map_or(Payment::None, |(_, payment)| payment);
+    // One that is open after its latest end was taken up again.
+    let disputed = marks.iter().any(|mark| {
+        let end = closed(&mark.dispute).map(|end| end.created);
+        mark.news == News::Disputed && end.is_none_or(|end| end < mark.created)
+    });
+    if payment == Payment::Active && disputed {
+        Payment::PastDue
+    } else {
+        payment
+    }
 }
 
 impl PaymentMark {
-    fn key(&self) -> (i16, i64, i16, &str) {
-        (
-            self.payment.age(),
-            self.created,
-            self.payment.rank(),
-            self.event.as_str(),
-        )
-    }
-
-    /// The mark that counts when both are known.
-    #[must_use]
-    pub fn merge(self, other: Self) -> Self {
-        if other.key() > self.key() {
-            other
-        } else {
-            self
-        }
+    fn place(&self) -> (i64, &str) {
+        (self.created, self.event.as_str())
     }
 }
 
@@ -78,26 +125,117 @@ mod tests {
     use proptest::prelude::*;
 
     fn mark() -> impl Strategy<Value = PaymentMark> {
-        (0..4_i64, 0..4_usize, 0..5_u8).prop_map(|(created, payment, event)| PaymentMark {
-            created,
-            event: format!("evt_{event}{payment}").parse().unwrap(),
-            payment: Payment::ALL[payment],
+        (0..4_i64, 0..8_usize, 0..5_u8, 0..2_u8).prop_map(|(created, news, event, dispute)| {
+            let news = News::ALL[news];
+            let about_one = matches!(news, News::Disputed | News::DisputeWon | News::DisputeLost);
+            PaymentMark {
+                created,
+                event: format!("evt_{event}{created}{news}{dispute}")
+                    .parse()
+                    .unwrap(),
+                news,
+                dispute: about_one.then(|| format!("dp_{dispute}")),
+            }
         })
+    }
+
+    fn said(news: &[News]) -> Vec<PaymentMark> {
+        let mark = |(place, news): (usize, &News)| PaymentMark {
+            created: i64::try_from(place).unwrap(),
+            event: format!("evt_{place}").parse().unwrap(),
+            news: *news,
+            dispute: Some("dp_1".to_owned()),
+        };
+        news.iter().enumerate().map(mark).collect()
+    }
+
+    #[test]
+    fn what_is_paid_follows_the_latest_news() {
+        use News::{Active, Canceled, DisputeLost, DisputeWon, Disputed, PastDue, Refunded};
+        for (news, subscription, one_off) in [
+            (&[][..], Payment::None, Payment::None),
+            (&[News::None, Active], Payment::Active, Payment::Active),
+            (&[Active, News::None], Payment::Active, Payment::Active),
+            (&[Active, PastDue], Payment::PastDue, Payment::PastDue),
+            (&[Active, PastDue, Active], Payment::Active, Payment::Active),
+            (&[Active, Refunded], Payment::PastDue, Payment::Canceled),
+            (
+                &[Active, Refunded, Active],
+                Payment::Active,
+                Payment::Canceled,
+            ),
+            (&[Active, Disputed], Payment::PastDue, Payment::PastDue),
+            (
+                &[Active, Disputed, Active],
+                Payment::PastDue,
+                Payment::PastDue,
+            ),
+            (
+                &[Active, Disputed, DisputeWon],
+                Payment::Active,
+                Payment::Active,
+            ),
+            (
+                &[Active, Disputed, DisputeLost],
+                Payment::PastDue,
+                Payment::PastDue,
+            ),
+            (
+                &[Active, Disputed, DisputeLost, DisputeWon],
+                Payment::Active,
+                Payment::Active,
+            ),
+            (
+                &[Active, Disputed, DisputeWon, Disputed],
+                Payment::PastDue,
+                Payment::PastDue,
+            ),
+            (
+                &[Active, Disputed, DisputeLost, Active],
+                Payment::Active,
+                Payment::Active,
+            ),
+            (&[Disputed, News::None], Payment::None, Payment::None),
+            (&[DisputeLost, DisputeWon], Payment::PastDue, Payment::PastDue),
+            (
+                &[PastDue, DisputeLost, DisputeWon],
+                Payment::PastDue,
+                Payment::PastDue,
+            ),
+            (&[Canceled, Active], Payment::Canceled, Payment::Canceled),
+        ] {
+            assert_eq!(payment_of(false, &said(news)), subscription, "{news:?}");
+            assert_eq!(payment_of(true, &said(news)), one_off, "one-off {news:?}");
+        }
     }
 
     proptest! {
         #[test]
-        fn order_and_repetition_do_not_matter(a in mark(), b in mark(), c in mark()) {
-            let left = a.clone().merge(b.clone()).merge(c.clone());
-            prop_assert_eq!(&left, &c.clone().merge(b.clone()).merge(a.clone()));
-            prop_assert_eq!(&left, &b.clone().merge(c.clone().merge(a.clone())));
-            prop_assert_eq!(&left, &left.clone().merge(a).merge(b).merge(c));
+        fn order_and_repetition_do_not_matter(
+            marks in prop::collection::vec(mark(), 0..7), one_off: bool, turn in 0..7_usize,
+        ) {
+            let mut other = marks.clone();
+            other.reverse();
+            other.extend(marks.iter().take(turn).cloned());
+            prop_assert_eq!(payment_of(one_off, &marks), payment_of(one_off, &other));
         }
 
         #[test]
-        fn canceled_absorbs(a in mark(), b in mark()) {
-            let canceled = PaymentMark { payment: Payment::Canceled, ..a };
-            prop_assert_eq!(canceled.merge(b).payment, Payment::Canceled);
+        fn one_more_event_never_makes_a_payment_younger(
+            marks in prop::collection::vec(mark(), 0..6), one in mark(), one_off: bool,
+        ) {
+            let before = payment_of(one_off, &marks);
+            let all: Vec<_> = marks.into_iter().chain([one]).collect();
+            prop_assert!(payment_of(one_off, &all).age() >= before.age());
+        }
+
+        #[test]
+        fn canceled_absorbs(
+            marks in prop::collection::vec(mark(), 0..6), end in mark(), one_off: bool,
+        ) {
+            let canceled = PaymentMark { news: News::Canceled, ..end };
+            let all: Vec<_> = marks.into_iter().chain([canceled]).collect();
+            prop_assert_eq!(payment_of(one_off, &all), Payment::Canceled);
         }
     }
 }

@@ -285,7 +285,8 @@ impl Machine for AgentState {
             ],
         ),
         (Self::Deleting, &[Self::Deleted, Self::DeleteFailed]),
-        (Self::Deleted, &[]),
+        // Something of it turned up after all.
+        (Self::Deleted, &[Self::Deleting]),
         (
             Self::Failed,
             &[

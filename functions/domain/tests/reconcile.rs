@@ -7,7 +7,7 @@ use domain::{
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
 fn changes() -> Vec<Change> {
-    let mut changes = vec![Change::Configuration, Change::Opened];
+    let mut changes = vec![Change::Configuration, Change::Opened, Change::Found];
     changes.extend(Payment::ALL.iter().copied().map(Change::Payment));
     changes.extend(Wish::ALL.iter().copied().map(Change::Wish));
     changes.extend(
@@ -64,10 +64,11 @@ fn legal_agent_states_are_exactly_those_that_changes_lead_to() {
 }
 
 #[test]
-fn a_destroyed_agent_stays_destroyed() {
+fn a_destroyed_agent_stays_destroyed_unless_something_of_it_turns_up() {
     for (from, change, to) in reachable() {
         if agent_state(from) == AgentState::Deleted {
-            assert_eq!(reconcile(to), None, "{from:?} {change:?}");
+            let next = (change == Change::Found).then_some(JobKind::Destroy);
+            assert_eq!(reconcile(to), next, "{from:?} {change:?}");
         }
     }
 }

@@ -40,10 +40,25 @@ FROM agents a
 WHERE a.payment = 'active' AND a.wish = 'run' AND a.live = 'none' AND a.queued_kind = 'none'
     AND a.gave_up = 'none' AND a.state NOT IN ('active', 'awaiting_credentials')
 UNION ALL
-SELECT 'subscription ' || s.subscription_id || ' is paid and has no agent'
-FROM subscriptions s LEFT JOIN agents a
-    ON a.agent_id = s.agent_id AND a.subscription_id = s.subscription_id
-WHERE s.payment = 'active' AND a.agent_id IS NULL
+SELECT 'subscription ' || s.subscription_id || ' says ' || s.payment || ', its agent '
+       || a.agent_id || ' says ' || a.payment
+FROM subscriptions s JOIN agents a USING (agent_id)
+WHERE s.payment <> a.payment
+UNION ALL
+SELECT 'subscription ' || s.subscription_id || ' says ' || s.payment || ', its events say '
+       || p.payment
+FROM subscriptions s CROSS JOIN LATERAL payment_of(s.subscription_id) p
+WHERE s.payment <> p.payment
+UNION ALL
+SELECT 'agent ' || a.agent_id || ' shows ' || fact.now || ' as ' || fact.machine
+       || ', its timeline ends with ' || coalesce(last.new, 'nothing')
+FROM agents a CROSS JOIN LATERAL (
+    VALUES ('agent', a.state), ('payment', a.payment), ('wish', a.wish),
+           ('existing', a.existing), ('gave_up', a.gave_up)) AS fact (machine, now)
+LEFT JOIN LATERAL (
+    SELECT t.new FROM timeline t WHERE t.agent_id = a.agent_id AND t.machine = fact.machine
+    ORDER BY t.id DESC LIMIT 1) AS last ON true
+WHERE last.new IS DISTINCT FROM fact.now
 UNION ALL
 SELECT 'agent ' || agent_id || ' has an attempt of a later fence than its own'
 FROM agents a WHERE fence <> (SELECT coalesce(max(t.fence), 0) FROM attempts t

@@ -4,9 +4,10 @@
 -- $5 ending, $6 state of the attempt, $7 error, $8 error_class, $9 failed_step,
 -- $10 waits before the 1st, 2nd, … retry in microseconds, $11 server_id, $12 server_ip,
 -- $13 tailscale_ip, $14 device_id, $15 server_name, $16 seq, $17 step,
--- $18 only when overdue, $19 fresh job_id, $20 now
+-- $18 only when overdue, $19 fresh job_id, $20 now, $21 runs that have to end when overdue,
+-- $22 what the lost runner may still be waiting for, in microseconds, $23 cause
 WITH known AS (
-    SELECT agent_id FROM jobs WHERE job_id = $1
+    SELECT agent_id, set_config('slipway.cause', $23, true) FROM jobs WHERE job_id = $1
 ), agent AS (
     SELECT a.agent_id, a.live, a.live_fence, a.existing, a.gave_up, a.queued_kind,
         a.queued_job_id, a.reason
@@ -18,7 +19,9 @@ WITH known AS (
     SELECT t AS attempt, t.* FROM attempts t JOIN agent USING (agent_id) JOIN job USING (job_id)
     WHERE t.fence = $2 FOR UPDATE OF t
 ), merged AS (
-    SELECT held.agent_id, held.fence, held.run_id, held.claimed_at,
+    SELECT held.agent_id, held.fence, held.run_id, held.workflow_run_id,
+        CASE WHEN $18 THEN held.lease_until + interval '1 microsecond' * $22::bigint END
+            AS quiet_until,
         coalesce(held.server_id, $11) AS server_id,
         coalesce(held.server_ip, $12) AS server_ip,
         coalesce(held.tailscale_ip, $13) AS tailscale_ip,
@@ -28,7 +31,8 @@ WITH known AS (
             WHEN verdict(held.attempt, $3, $4) <> 'live' THEN verdict(held.attempt, $3, $4)
             WHEN held.server_id <> $11 OR held.server_ip <> $12 OR held.tailscale_ip <> $13
                  OR held.device_id <> $14 OR held.server_name <> $15 THEN 'conflict'
-            WHEN $18 AND job.due_at > $20 THEN 'early'
+            WHEN $18 AND (job.due_at > $20 OR $6 = 'aborted' AND held.state = 'claimed')
+                THEN 'early'
             ELSE 'live' END AS verdict
     FROM held CROSS JOIN job
 ), ended AS (
@@ -71,12 +75,13 @@ WITH known AS (
             THEN outcome.kind ELSE agent.queued_kind END,
         queued_job_id = CASE WHEN outcome.again AND agent.queued_kind = 'none'
             THEN $1 ELSE agent.queued_job_id END,
+        quiet_until = greatest(agents.quiet_until, outcome.quiet_until),
         fresh_job_id = $19,
         updated_at = $20
     FROM agent CROSS JOIN outcome JOIN effect
         ON (effect.kind, effect.ending) = (outcome.kind, outcome.ending)
     WHERE agents.agent_id = agent.agent_id AND effect.before = agent.existing
-    RETURNING agents.queued_job_id
+    RETURNING agents.queued_job_id, agents.queued_kind, agents.quiet_until
 ), attempt AS (
     UPDATE attempts t SET
         state = CASE
@@ -115,6 +120,12 @@ WITH known AS (
         updated_at = $20
     FROM outcome CROSS JOIN free WHERE jobs.job_id = $1
     RETURNING jobs.job_id, jobs.due_at
+), to_end AS (
+    INSERT INTO run_cancels (run_id, agent_id, fence, due_at)
+    SELECT DISTINCT run, agent_id, fence, $20
+    FROM outcome CROSS JOIN unnest($21::text[] || run_id || workflow_run_id) AS run
+    WHERE $18 AND run ~ '^[0-9]{1,20}$'
+    ON CONFLICT DO NOTHING
 ), instance AS (
     INSERT INTO instances (agent_id, fence, server_id, server_ip, tailscale_ip, device_id,
                            server_name, created_at)
@@ -129,11 +140,13 @@ SELECT
     -- An attempt that was opened after this statement began is seen when it is repeated.
     coalesce(merged.verdict, CASE WHEN agent.live_fence = $2 THEN 'unseen'
                                WHEN EXISTS (SELECT FROM known) THEN 'fenced' END) AS verdict,
-    merged.run_id,
     free.queued_job_id AS job_id,
-    CASE WHEN done.job_id = free.queued_job_id THEN done.due_at ELSE $20 END AS due_at,
+    CASE WHEN done.job_id = free.queued_job_id THEN done.due_at
+         ELSE greatest($20, CASE WHEN free.queued_kind = 'destroy' THEN free.quiet_until END)
+         END AS due_at,
     EXISTS (SELECT FROM jobs WHERE state IN ('queued', 'dispatched', 'running')
-            AND due_at < $20 - interval '5 seconds' AND job_id <> $1) AS any_due
+            AND due_at < $20 - interval '5 seconds' AND job_id <> $1)
+        OR EXISTS (SELECT FROM run_cancels WHERE due_at < $20 - interval '5 seconds') AS any_due
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN agent ON true
 LEFT JOIN merged ON true

@@ -5,7 +5,11 @@
 -- means after, $5 at most
 SELECT job_id, due_at FROM jobs
 WHERE state IN ('queued', 'dispatched', 'running') AND due_at < 'infinity'
-    AND (timer_at <= $2 OR job_id = ANY ($1) AND timer_at <= $3)
+    AND (timer_at <= $2 OR timer_at <= $3 AND (
+        job_id = ANY ($1)
+        OR job_id IN (SELECT agent.live_job_id
+                      FROM jobs AS next JOIN agents AS agent USING (agent_id)
+                      WHERE next.job_id = ANY ($1))))
     AND NOT EXISTS (
         SELECT FROM attempts WHERE attempts.job_id = jobs.job_id
             AND attempts.state IN ('intended', 'accepted') AND attempts.opened_at > $4)

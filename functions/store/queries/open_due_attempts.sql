@@ -4,8 +4,10 @@
 -- $1 now, $2 at most, $3 when an unclaimed attempt is looked at, $4 this call
 WITH due AS (
     SELECT agent.agent_id, agent.name, agent.region, agent.existing, agent.config_pending,
-           agent.fence + 1 AS fence, job.job_id, job.kind, job.attempts + 1 AS number
-    FROM jobs AS job JOIN agents AS agent ON agent.queued_job_id = job.job_id
+           agent.fence + 1 AS fence, job.job_id, job.kind, job.attempts + 1 AS number,
+           set_config('slipway.cause', 'dispatch', true)
+    FROM jobs AS job JOIN agents AS agent
+        ON agent.agent_id = job.agent_id AND agent.queued_job_id = job.job_id
     WHERE job.state = 'queued' AND job.due_at <= $1 AND agent.live = 'none'
     ORDER BY job.due_at
     LIMIT $2

@@ -1,13 +1,10 @@
--- Stores an event that changes nothing yet. A repeat changes nothing either.
--- $1 event_id, $2 type, $3 created, $4 livemode, $5 subscription_id, $6 payload, $7 now
-WITH event AS (
-    INSERT INTO stripe_events
-        (event_id, type, created, livemode, subscription_id, outcome, payload, received_at)
-    VALUES ($1, $2, $3, $4, $5, 'stored', $6, $7)
-    ON CONFLICT (event_id) DO NOTHING
-    RETURNING event_id
-)
-SELECT
-    NOT EXISTS (SELECT FROM event) AS duplicate,
-    EXISTS (SELECT FROM jobs WHERE state IN ('queued', 'dispatched', 'running')
-            AND due_at < $7 - interval '5 seconds') AS any_due
+-- Stores an event and applies what it says: subscription, agent and job at once. A repeat changes
+-- nothing and tells again which job is queued.
+-- $1 event_id, $2 type, $3 created, $4 livemode, $5 payload, $6 subscription_id, $7 references,
+-- $8 news, $9 dispute, $10 session_id, $11 session made at, $12 binds, $13 agent asked for,
+-- $14 agent to make when that one is another subscription's, $15 reference, $16 region, $17 name,
+-- $18 reason, $19 fresh job_id, $20 now
+SELECT agent AS agent_id, queued_job AS queued_job_id, conflict AS conflict_agent_id, duplicate,
+       any_due($20)
+FROM record_event($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                  $19, $20)

@@ -2,7 +2,9 @@
 -- $1 agent_id, $2 fence, $3 reason, $4 waits after the 1st, 2nd, … refusal in microseconds,
 -- $5 not before, $6 fresh job_id, $7 now
 WITH agent AS (
-    SELECT agent_id, live, live_job_id, existing, queued_kind, queued_job_id FROM agents
+    SELECT agent_id, live, live_job_id, existing, queued_kind, queued_job_id,
+        set_config('slipway.cause', 'github', true)
+    FROM agents
     WHERE agent_id = $1 AND live_fence = $2 FOR UPDATE
 ), attempt AS (
     UPDATE attempts SET state = 'refused', error = $3, updated_at = $7, finished_at = $7

@@ -1,11 +1,14 @@
 -- A report that does not end its attempt: it claims, renews the lease, tells ids and a step.
 -- $1 job_id, $2 fence, $3 workflow_run_id, $4 run_attempt, $5 seq, $6 step, $7 server_id,
 -- $8 server_ip, $9 tailscale_ip, $10 device_id, $11 server_name, $12 lease until,
--- $13 end of the work if claimed now, $14 now
+-- $13 end of the work if claimed now, $14 now, $15 installation, $16 its whole project was last
+-- asked for before, $17 patience with an attempt whose agent is to go, in microseconds
 WITH known AS (
-    SELECT agent_id FROM jobs WHERE job_id = $1
+    SELECT agent_id, set_config('slipway.cause', 'runner ' || $3 || '/' || $4::integer, true)
+    FROM jobs WHERE job_id = $1
 ), agent AS (
-    SELECT a.agent_id, a.name, a.region, a.live, a.live_fence, a.queued_kind
+    SELECT a.agent_id, a.name, a.region, a.live, a.live_fence,
+        a.doomed_at + interval '1 microsecond' * $17::bigint AS patience_until
     FROM agents a JOIN known USING (agent_id) FOR UPDATE OF a
 ), job AS (
     SELECT j.job_id FROM jobs j JOIN agent USING (agent_id)
@@ -20,9 +23,15 @@ WITH known AS (
              OR server_name <> $11 THEN 'conflict'
         ELSE 'live' END AS verdict
     FROM held
+), turn AS (
+    INSERT INTO inventory_turns AS known (installation, asked_at)
+    SELECT $15, $14 FROM judged WHERE verdict = 'live' AND claimed_at IS NULL
+    ON CONFLICT (installation) DO UPDATE SET asked_at = $14 WHERE known.asked_at <= $16
+    RETURNING installation
 ), attempt AS (
     UPDATE attempts t SET
         state = 'claimed',
+        inventory_asked = t.inventory_asked OR EXISTS (SELECT FROM turn),
         workflow_run_id = $3,
         run_attempt = $4,
         claimed_at = coalesce(t.claimed_at, $14),
@@ -37,28 +46,35 @@ WITH known AS (
         updated_at = $14
     FROM judged
     WHERE t.agent_id = judged.agent_id AND t.fence = judged.fence AND judged.verdict = 'live'
-    RETURNING t.job_id, t.claimed_at, judged.claimed_at IS NULL AS claims
+    RETURNING t.job_id, t.claimed_at, t.inventory_asked, t.cancel_asked,
+        judged.claimed_at IS NULL AS claims
 ), working AS (
     UPDATE jobs SET
         state = 'running',
-        due_at = least($12, attempt.claimed_at + ($13 - $14)),
+        due_at = least($12, attempt.claimed_at + ($13 - $14),
+                       CASE WHEN agent.patience_until IS NOT NULL AND NOT attempt.cancel_asked
+                            THEN greatest($14, agent.patience_until) END),
         timer_at = CASE WHEN attempt.claims THEN $14 ELSE jobs.timer_at END,
         reason = CASE WHEN attempt.claims THEN NULL ELSE jobs.reason END,
         updated_at = $14
-    FROM attempt WHERE jobs.job_id = attempt.job_id
+    FROM attempt CROSS JOIN agent WHERE jobs.job_id = attempt.job_id
     RETURNING jobs.due_at
 )
 SELECT
     -- An attempt that was opened after this statement began is seen when it is repeated.
     coalesce(judged.verdict, CASE WHEN agent.live_fence = $2 THEN 'unseen'
                                WHEN EXISTS (SELECT FROM known) THEN 'fenced' END) AS verdict,
-    agent.queued_kind = 'destroy' AND agent.live <> 'destroy' AS stop,
+    agent.patience_until IS NOT NULL AS stop,
     agent.name,
     agent.region,
     working.due_at,
-    EXISTS (SELECT FROM jobs WHERE state IN ('queued', 'dispatched', 'running')
-            AND due_at < $14 - interval '5 seconds') AS any_due
+    attempt.inventory_asked AS inventory,
+    CASE WHEN agent.live = 'destroy' THEN (
+        SELECT array_agg(DISTINCT t.job_id) FROM attempts t JOIN known USING (agent_id)
+    ) END AS jobs,
+    any_due($14)
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN agent ON true
 LEFT JOIN judged ON true
+LEFT JOIN attempt ON true
 LEFT JOIN working ON true

@@ -2,10 +2,13 @@
 
 use crate::{
     Store, StoreError,
-    events::{get, time, timestamp, word},
+    row::{get, maybe_time, time, timestamp, word},
     statement,
 };
-use domain::{AgentId, AttemptState, ErrorClass, Fence, INSPECT_AFTER, JobId, JobKind, Timestamp};
+use domain::{
+    AgentId, AttemptState, Ending, ErrorClass, Fence, INSPECT_AFTER, JobId, JobKind, Timestamp,
+    WORK_LIMIT,
+};
 use std::time::{Duration, SystemTime};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -18,6 +21,9 @@ const LONG_AGO: Duration = Duration::from_secs(15);
 
 /// Clocks of two machines differ by less.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
+
+/// Calls of a lost runner that are under way when its lease ends are over after this long.
+const CALLS_END: Duration = Duration::from_mins(1);
 
 /// An attempt that was just opened and is to be dispatched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +65,10 @@ pub struct OverdueAttempt {
     pub run_id: Option<u64>,
     /// Whether it was dispatched a second time already.
     pub dispatched_again: bool,
+    /// When a claimed one is lost: its lease or its time to work is over.
+    pub lease_until: Option<Timestamp>,
+    /// Since when its agent is wanted absent, while this is no destroy.
+    pub doomed_at: Option<Timestamp>,
 }
 
 /// A job that waits, and until when.
@@ -73,8 +83,6 @@ pub struct Waiting {
 /// What followed an attempt that expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpiredAttempt {
-    /// The run that GitHub named, to be cancelled.
-    pub run_id: Option<u64>,
     /// The job that comes next, if any.
     pub next: Option<Waiting>,
 }
@@ -90,9 +98,13 @@ pub struct Refusal<'a> {
     pub fresh_job_id: JobId,
 }
 
-/// Why an attempt is expired.
+/// Why an attempt is expired or aborted.
 #[derive(Debug, Clone, Copy)]
 pub struct Expiry<'a> {
+    /// It is aborted because its agent is to go; only while nobody claimed it.
+    pub abort: bool,
+    /// Runs of it that are not over, as GitHub showed them; they have to end.
+    pub runs: &'a [u64],
     /// One line for people.
     pub reason: &'a str,
     /// The waits before the retries that are left.
@@ -204,7 +216,8 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<OverdueAttempt>, StoreError> {
         let from = &statement::OVERDUE_ATTEMPTS;
-        let rows = self.query(from, &[&time(now), &limit]).await?;
+        let work = i64::try_from(WORK_LIMIT.as_micros()).unwrap_or(i64::MAX);
+        let rows = self.query(from, &[&time(now), &limit, &work]).await?;
         rows.iter()
             .map(|row| {
                 let named: Option<&str> = get(from, row, "run_id")?;
@@ -219,13 +232,15 @@ impl Store {
                     opened_at: timestamp(get(from, row, "opened_at")?),
                     run_id: claimed.or(named).and_then(|id| id.parse().ok()),
                     dispatched_again: get(from, row, "dispatched_again")?,
+                    lease_until: maybe_time(from, row, "lease_until")?,
+                    doomed_at: maybe_time(from, row, "doomed_at")?,
                 })
             })
             .collect()
     }
 
-    /// Leaves an unclaimed attempt until `due`. With `again` it is the caller's to dispatch the
-    /// same attempt once more when this answers true.
+    /// Leaves an attempt until `due`. With `again` an unclaimed one is the caller's to dispatch
+    /// once more when this answers true.
     ///
     /// # Errors
     /// When the database does not take it.
@@ -251,8 +266,9 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// Expires an attempt if it is still live and overdue: its job is tried again after one of
-    /// the delays, or has given up. None when it was heard of meanwhile.
+    /// Expires or aborts an attempt if it is still live and overdue: its job is tried again after
+    /// one of the delays, or has given up, or is not wanted any more. Its runs are remembered as
+    /// having to end. None when it was heard of meanwhile.
     ///
     /// # Errors
     /// When the database does not take it.
@@ -264,6 +280,12 @@ impl Store {
     ) -> Result<Option<ExpiredAttempt>, StoreError> {
         let from = &statement::END_ATTEMPT;
         let none: Option<&str> = None;
+        let state = if expiry.abort {
+            AttemptState::Aborted
+        } else {
+            AttemptState::Expired
+        };
+        let runs: Vec<String> = expiry.runs.iter().map(u64::to_string).collect();
         let row = self
             .query_seeing(
                 from,
@@ -272,8 +294,8 @@ impl Store {
                     &attempt.fence.0,
                     &none,
                     &None::<i32>,
-                    &"failed",
-                    &AttemptState::Expired.as_str(),
+                    &Ending::Failed.as_str(),
+                    &state.as_str(),
                     &expiry.reason,
                     &ErrorClass::Transient.as_str(),
                     &none,
@@ -288,6 +310,9 @@ impl Store {
                     &true,
                     &expiry.fresh_job_id.0,
                     &time(now),
+                    &runs,
+                    &i64::try_from(CALLS_END.as_micros()).unwrap_or(i64::MAX),
+                    &"dispatch",
                 ],
             )
             .await?;
@@ -295,9 +320,6 @@ impl Store {
             return Ok(None);
         }
         Ok(Some(ExpiredAttempt {
-            run_id: attempt
-                .run_id
-                .or(get::<Option<&str>>(from, &row, "run_id")?.and_then(|id| id.parse().ok())),
             next: waiting(from, &row)?,
         }))
     }

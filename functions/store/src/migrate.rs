@@ -6,8 +6,8 @@ use crate::{
     connect::{connect, parse_for_migration},
 };
 use domain::{
-    AgentState, AttemptState, Ending, Existing, JobKind, JobState, Machine, Payment, decisions,
-    effect,
+    AgentState, AttemptState, Command, Ending, Existing, JobKind, JobState, Machine, Payment, Wish,
+    decisions, effect, permit,
 };
 use secrecy::ExposeSecret;
 use std::fmt::Display;
@@ -16,6 +16,14 @@ use tokio_postgres::{Transaction, types::ToSql};
 mod embedded {
     refinery::embed_migrations!("migrations");
 }
+
+/// Functions of the database, replaced by every migration.
+const ROUTINES: [&str; 4] = [
+    include_str!("../routines/settle.sql"),
+    include_str!("../routines/stripe.sql"),
+    include_str!("../routines/commands.sql"),
+    include_str!("../routines/inventory.sql"),
+];
 
 /// Words of a rule table, column by column.
 type Columns = Vec<Vec<String>>;
@@ -54,9 +62,14 @@ async fn write_rules(transaction: &Transaction<'_>) -> Result<(), tokio_postgres
              DELETE FROM legal_change;",
         )
         .await?;
-    let decision = "INSERT INTO decision SELECT a, b, c, d, e, f::boolean, g, h
+    for routine in ROUTINES {
+        transaction.batch_execute(routine).await?;
+    }
+    let decision = "INSERT INTO decision
+        SELECT a, b, c, d, e, f::boolean, g, h, i::boolean, j, k, l, m
         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                    $7::text[], $8::text[]) AS rows (a, b, c, d, e, f, g, h)";
+                    $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+                    $13::text[]) AS rows (a, b, c, d, e, f, g, h, i, j, k, l, m)";
     insert(transaction, decision, decision_rows()).await?;
     let effect = "INSERT INTO effect SELECT * FROM
         unnest($1::text[], $2::text[], $3::text[], $4::text[])";
@@ -122,6 +135,11 @@ fn decision_rows() -> Columns {
                 &facts.config_pending,
                 &or_none(next),
                 &state,
+                &(facts.wish == Wish::Delete || facts.payment == Payment::Canceled),
+                &permit(facts, Command::Retry),
+                &permit(facts, Command::Stop),
+                &permit(facts, Command::Start),
+                &permit(facts, Command::Delete),
             ],
         );
     }

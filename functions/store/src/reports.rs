@@ -3,12 +3,18 @@
 use crate::{
     Store, StoreError, Waiting,
     attempts::{delays, waiting},
-    events::{get, time, timestamp},
+    row::{get, time, timestamp},
     statement,
 };
-use domain::{AttemptState, Ending, ErrorClass, Fence, JobId, LEASE, Timestamp, WORK_LIMIT};
+use domain::{
+    AttemptState, DOOM_PATIENCE, Ending, ErrorClass, Fence, JobId, LEASE, Timestamp, WORK_LIMIT,
+};
 use std::time::{Duration, SystemTime};
 use tokio_postgres::{Row, types::ToSql};
+use uuid::Uuid;
+
+/// An installation's whole project is asked for at most this often.
+const INVENTORY_EVERY: Duration = Duration::from_mins(10);
 
 /// Ids and addresses that a report tells. Written once; a different value is refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,6 +75,8 @@ pub struct ReportRecord {
     pub said: ReportSaid,
     /// A fresh id for a job that may follow.
     pub fresh_job_id: JobId,
+    /// The installation, whose whole project one of its runners is asked to list now and then.
+    pub installation: String,
 }
 
 /// A report that was taken.
@@ -84,6 +92,10 @@ pub struct AcceptedReport {
     pub due: Option<Timestamp>,
     /// The job that comes next when the attempt is over: nudge for it.
     pub next: Option<Waiting>,
+    /// The runner is to list the whole project at its end.
+    pub inventory: bool,
+    /// For a destroy: the agent's jobs that ever had an attempt.
+    pub jobs: Vec<JobId>,
 }
 
 /// What a report led to.
@@ -192,6 +204,9 @@ impl Store {
                     &time(now.plus(LEASE)),
                     &time(now.plus(WORK_LIMIT)),
                     &time(now),
+                    &report.installation,
+                    &(time(now) - INVENTORY_EVERY),
+                    &i64::try_from(DOOM_PATIENCE.as_micros()).unwrap_or(i64::MAX),
                 ],
             )
             .await?;
@@ -206,6 +221,12 @@ impl Store {
             go_on: get::<Option<bool>>(from, &row, "stop")? != Some(true),
             due: due.map(timestamp),
             next: None,
+            inventory: get::<Option<bool>>(from, &row, "inventory")? == Some(true),
+            jobs: get::<Option<Vec<Uuid>>>(from, &row, "jobs")?
+                .unwrap_or_default()
+                .into_iter()
+                .map(JobId)
+                .collect(),
         });
         Ok(AppliedReport { outcome, any_due })
     }
@@ -247,6 +268,9 @@ impl Store {
                     &false,
                     &report.fresh_job_id.0,
                     &time(now),
+                    &Vec::<String>::new(),
+                    &0_i64,
+                    &format!("runner {}/{}", report.workflow_run_id, report.run_attempt),
                 ],
             )
             .await?;
@@ -260,6 +284,8 @@ impl Store {
             go_on: true,
             due: None,
             next: waiting(from, &row)?,
+            inventory: false,
+            jobs: Vec::new(),
         });
         Ok(AppliedReport { outcome, any_due })
     }

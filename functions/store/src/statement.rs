@@ -25,10 +25,22 @@ macro_rules! statements {
 }
 
 statements! {
-    RECORD_EVENT => "record_event" [TEXT, TEXT, INT8, BOOL, TEXT, TEXT, TIMESTAMPTZ];
-    RECORD_PAYMENT => "record_payment" [
-        TEXT, TEXT, INT8, BOOL, TEXT, TEXT, TEXT, UUID, UUID, TEXT, TEXT, TEXT, UUID, TIMESTAMPTZ
+    RECORD_EVENT => "record_event" [
+        TEXT, TEXT, INT8, BOOL, TEXT, TEXT, TEXT_ARRAY, TEXT, TEXT, TEXT, INT8, BOOL, UUID, UUID,
+        TEXT, TEXT, TEXT, TEXT, UUID, TIMESTAMPTZ
     ];
+    CHECKOUT => "checkout" [TEXT];
+    CREATE_AGENT => "create_agent" [UUID, TEXT, TEXT, TEXT, TEXT, TEXT, UUID, TIMESTAMPTZ];
+    COMMAND_AGENT => "command_agent" [UUID, TEXT, TEXT, TEXT, TEXT, UUID, TIMESTAMPTZ];
+    TAKE_INVENTORY => "take_inventory" [
+        UUID, INT8, TEXT, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, UUID_ARRAY, TIMESTAMPTZ
+    ];
+    AGENTS_PAGE => "agents_page" [TEXT, TEXT, TIMESTAMPTZ, UUID, INT8];
+    AGENT_EVENTS => "agent_events" [UUID, INT8, INT8];
+    OVERVIEW => "overview" [TIMESTAMPTZ, INT8];
+    DUE_RUN_CANCELS => "due_run_cancels" [TIMESTAMPTZ, INT8];
+    KEEP_RUN_CANCEL => "keep_run_cancel" [TEXT, TIMESTAMPTZ];
+    CANCEL_RUN => "cancel_run" [UUID, INT8, TIMESTAMPTZ];
     OPEN_DUE_ATTEMPTS => "open_due_attempts" [TIMESTAMPTZ, INT8, TIMESTAMPTZ, UUID];
     ACCEPT_ATTEMPT => "accept_attempt" [UUID, INT8, TEXT, TIMESTAMPTZ];
     REFUSE_ATTEMPT => "refuse_attempt" [
@@ -36,13 +48,13 @@ statements! {
     ];
     REPORT_PROGRESS => "report_progress" [
         UUID, INT8, TEXT, INT4, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TIMESTAMPTZ,
-        TIMESTAMPTZ, TIMESTAMPTZ
+        TIMESTAMPTZ, TIMESTAMPTZ, TEXT, TIMESTAMPTZ, INT8
     ];
     END_ATTEMPT => "end_attempt" [
         UUID, INT8, TEXT, INT4, TEXT, TEXT, TEXT, TEXT, TEXT, INT8_ARRAY, TEXT, TEXT, TEXT, TEXT,
-        TEXT, INT8, TEXT, BOOL, UUID, TIMESTAMPTZ
+        TEXT, INT8, TEXT, BOOL, UUID, TIMESTAMPTZ, TEXT_ARRAY, INT8, TEXT
     ];
-    OVERDUE_ATTEMPTS => "overdue_attempts" [TIMESTAMPTZ, INT8];
+    OVERDUE_ATTEMPTS => "overdue_attempts" [TIMESTAMPTZ, INT8, INT8];
     POSTPONE_ATTEMPT => "postpone_attempt" [UUID, INT8, BOOL, TIMESTAMPTZ, TIMESTAMPTZ];
     JOBS_WITHOUT_TIMER => "jobs_without_timer" [
         UUID_ARRAY, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, INT8

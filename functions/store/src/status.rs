@@ -2,14 +2,14 @@
 
 use crate::{
     Store, StoreError,
-    events::{get, time, timestamp, word},
+    row::{get, maybe_time, time, timestamp, word},
     statement,
 };
 use domain::{
-    AgentId, AgentState, AttemptState, ErrorClass, Fence, JobId, JobKind, JobState, Payment,
+    AgentId, AgentState, AttemptState, ErrorClass, Facts, Fence, JobId, JobKind, JobState, Payment,
     Timestamp, Wish,
 };
-use std::time::SystemTime;
+use std::time::Duration;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -30,6 +30,8 @@ pub struct AgentStatus {
     pub payment: Payment,
     /// What the owner wishes.
     pub wish: Wish,
+    /// All that decides about it.
+    pub facts: Facts,
     /// Its state.
     pub state: AgentState,
     /// Why it is so, when something went wrong.
@@ -42,10 +44,33 @@ pub struct AgentStatus {
     pub job: Option<JobStatus>,
     /// Its machine.
     pub instance: Option<InstanceStatus>,
+    /// What was given up, when something was; the job that matters most may be its clean-up.
+    pub failure: Option<Failure>,
     /// The states and steps it passed, oldest first.
     pub passed: Vec<Passed>,
-    /// Some job's due time is past: nudge dispatch.
+    /// How long after the opening of an attempt each step usually takes effect; `claimed` and
+    /// `done` are among them. Empty when no job is open, or none of its kind succeeded yet.
+    pub expected: Vec<Expected>,
+    /// Something's due time is past: nudge dispatch.
     pub any_due: bool,
+}
+
+/// Why the kind of job that `facts.gave_up` names was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the last failure means.
+    pub class: Option<ErrorClass>,
+    /// The last step that took effect.
+    pub after: Option<String>,
+}
+
+/// What past attempts of a kind took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// The step, `claimed` or `done`.
+    pub step: String,
+    /// The median of the last 20 that succeeded, from opening the attempt.
+    pub after: Duration,
 }
 
 /// How a job is.
@@ -147,10 +172,6 @@ impl Store {
     }
 }
 
-fn maybe_time(row: &Row, column: &str) -> Result<Option<Timestamp>, StoreError> {
-    Ok(get::<Option<SystemTime>>(FROM, row, column)?.map(timestamp))
-}
-
 fn status(row: &Row) -> Result<AgentStatus, StoreError> {
     Ok(AgentStatus {
         agent_id: AgentId(get(FROM, row, "agent_id")?),
@@ -160,15 +181,60 @@ fn status(row: &Row) -> Result<AgentStatus, StoreError> {
         conflict: get::<Option<_>>(FROM, row, "conflict_agent_id")?.map(AgentId),
         payment: word(FROM, get(FROM, row, "payment")?)?,
         wish: word(FROM, get(FROM, row, "wish")?)?,
+        facts: facts(row)?,
         state: word(FROM, get(FROM, row, "state")?)?,
         reason: get(FROM, row, "reason")?,
         created_at: timestamp(get(FROM, row, "created_at")?),
         updated_at: timestamp(get(FROM, row, "updated_at")?),
         job: job(row)?,
         instance: instance(row)?,
+        failure: failure(row)?,
         passed: passed(row)?,
+        expected: expected(row)?,
         any_due: get(FROM, row, "any_due")?,
     })
+}
+
+fn facts(row: &Row) -> Result<Facts, StoreError> {
+    let kind = |column| -> Result<Option<JobKind>, StoreError> {
+        let text: &str = get(FROM, row, column)?;
+        (text != "none").then(|| word(FROM, text)).transpose()
+    };
+    Ok(Facts {
+        payment: word(FROM, get(FROM, row, "payment")?)?,
+        wish: word(FROM, get(FROM, row, "wish")?)?,
+        existing: word(FROM, get(FROM, row, "existing")?)?,
+        gave_up: kind("gave_up")?,
+        live: kind("live")?,
+        config_pending: get(FROM, row, "config_pending")?,
+    })
+}
+
+fn failure(row: &Row) -> Result<Option<Failure>, StoreError> {
+    let given_up = get::<&str>(FROM, row, "gave_up")? != "none";
+    let class: Option<&str> = get(FROM, row, "failed_class")?;
+    let failure = Failure {
+        class: class.map(|class| word(FROM, class)).transpose()?,
+        after: get(FROM, row, "failed_after")?,
+    };
+    Ok(given_up.then_some(failure))
+}
+
+fn expected(row: &Row) -> Result<Vec<Expected>, StoreError> {
+    let value: Option<serde_json::Value> = get(FROM, row, "expected")?;
+    let steps = value.as_ref().and_then(serde_json::Value::as_object);
+    let mut expected: Vec<Expected> = steps
+        .into_iter()
+        .flatten()
+        .filter_map(|(step, micros)| {
+            Some(Expected {
+                step: step.clone(),
+                after: Duration::from_micros(micros.as_u64()?),
+            })
+        })
+        .collect();
+    expected.sort_by_key(|one| one.after);
+    Ok(expected)
 }
 
 fn job(row: &Row) -> Result<Option<JobStatus>, StoreError> {
@@ -178,7 +244,7 @@ fn job(row: &Row) -> Result<Option<JobStatus>, StoreError> {
     let state: JobState = word(FROM, get(FROM, row, "job_state")?)?;
     let class: Option<&str> = get(FROM, row, "error_class")?;
     // A job that waits behind another has no due time of its own ('infinity').
-    let due = maybe_time(row, "due_at")?
+    let due = maybe_time(FROM, row, "due_at")?
         .filter(|due| state.is_open() && due.unix_seconds() < 253_402_300_800);
     Ok(Some(JobStatus {
         job_id: JobId(job_id),
@@ -201,8 +267,8 @@ fn attempt(row: &Row) -> Result<Option<AttemptStatus>, StoreError> {
         state: word(FROM, get(FROM, row, "attempt_state")?)?,
         step: get(FROM, row, "step")?,
         opened_at: timestamp(get(FROM, row, "opened_at")?),
-        claimed_at: maybe_time(row, "claimed_at")?,
-        finished_at: maybe_time(row, "finished_at")?,
+        claimed_at: maybe_time(FROM, row, "claimed_at")?,
+        finished_at: maybe_time(FROM, row, "finished_at")?,
         error: get(FROM, row, "error")?,
         failed_step: get(FROM, row, "failed_step")?,
     }))

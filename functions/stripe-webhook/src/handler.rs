@@ -2,7 +2,7 @@
 //! It must not know how any of the four is done.
 
 use crate::{
-    event::{Event, Malformed, Meaning, Paid},
+    event::{Checkout, Event, Malformed, Notice},
     signature::{Distrust, SIGNATURE_HEADER, Verifier},
 };
 use axum::{
@@ -12,11 +12,11 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
-use domain::{AgentId, JobId, Payment, Timestamp};
+use domain::{AgentId, JobId, News, Timestamp};
 use host::{ApiError, Clock, Entropy, Nudge, Nudges, read_body};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
-use store::{EventRecord, PaymentRecord, Store, StoreError};
+use store::{CheckoutRecord, EventOutcome, EventRecord, Store, StoreError};
 
 /// Largest event that is read, in bytes. Stripe's are a few kilobytes.
 pub const EVENT_BYTES_MAX: usize = 256 * 1024;
@@ -44,12 +44,6 @@ struct Received {
     received: bool,
 }
 
-/// What has to be told after an event was recorded.
-struct Recorded {
-    queued: Option<JobId>,
-    any_due: bool,
-}
-
 /// The webhook's one path.
 pub fn routes(deps: Arc<Deps>) -> Router {
     host::router(
@@ -75,8 +69,11 @@ async fn receive(
     let event = Event::parse(text)
         .map_err(|Malformed(what)| refused(format!("the event is malformed: {what}")))?;
     right_kind(deps.livemode, &event)?;
-    let recorded = deps.record(&event, text, now).await?;
-    deps.tell(&event, &recorded, now).await?;
+    let record = deps.record_of(&event, text, now);
+    let outcome = deps.store.record_event(&record, now).await;
+    let outcome = outcome.map_err(|error| lost(&event, &error))?;
+    log(&event, &outcome);
+    deps.tell(&event, &outcome, now).await?;
     Ok(Json(Received { received: true }))
 }
 
@@ -123,83 +120,38 @@ fn right_kind(wanted: Option<bool>, event: &Event) -> Result<(), ApiError> {
 }
 
 impl Deps {
-    async fn record(
-        &self,
-        event: &Event,
-        payload: &str,
-        now: Timestamp,
-    ) -> Result<Recorded, ApiError> {
-        let record = EventRecord {
+    fn record_of(&self, event: &Event, payload: &str, now: Timestamp) -> EventRecord {
+        let meaning = &event.meaning;
+        let created = event.created.unwrap_or_else(|| now.unix_seconds());
+        let checkout = meaning.checkout.as_ref();
+        EventRecord {
             event_id: event.id.clone(),
             kind: event.kind.clone(),
-            created: event.created.unwrap_or_else(|| now.unix_seconds()),
+            created,
             livemode: event.livemode.unwrap_or(false),
-            subscription_id: event.subscription.clone(),
             payload: payload.to_owned(),
-        };
-        match &event.meaning {
-            Meaning::Paid(paid) => self.record_payment(record, paid, now).await,
-            Meaning::Thin | Meaning::Other => self.record_other(record, &event.meaning, now).await,
+            subscription_id: meaning.subscription.clone(),
+            references: meaning.references.clone(),
+            news: meaning.news,
+            dispute: meaning.dispute.clone(),
+            checkout: checkout.map(|checkout| self.checkout_of(checkout, created, now)),
+            reason: meaning.reason.map(str::to_owned),
+            fresh_job_id: JobId(self.entropy.uuid_v7(now)),
         }
     }
 
-    async fn record_other(
-        &self,
-        record: EventRecord,
-        meaning: &Meaning,
-        now: Timestamp,
-    ) -> Result<Recorded, ApiError> {
-        let outcome = self.store.record_event(&record, now).await;
-        let outcome = outcome.map_err(|error| lost(&record, &error))?;
-        let (event_id, kind) = (&record.event_id, &record.kind);
-        match meaning {
-            // It carries no object and we hold no key to fetch it: the endpoint is set up wrongly.
-            Meaning::Thin => tracing::error!(%event_id, kind, "a thin event was stored, unused"),
-            Meaning::Paid(_) | Meaning::Other => {
-                tracing::info!(%event_id, kind, duplicate = outcome.duplicate, "event stored");
-            }
+    fn checkout_of(&self, checkout: &Checkout, created: i64, now: Timestamp) -> CheckoutRecord {
+        let fresh = || AgentId(self.entropy.uuid_v7(now));
+        CheckoutRecord {
+            session_id: checkout.session.to_string(),
+            made_at: checkout.made_at.unwrap_or(created),
+            binds: checkout.binds,
+            agent_id: checkout.agent.unwrap_or_else(fresh),
+            other_agent_id: fresh(),
+            reference: checkout.reference.clone(),
+            region: checkout.region.clone(),
+            name: checkout.name.clone(),
         }
-        Ok(Recorded {
-            queued: None,
-            any_due: outcome.any_due,
-        })
-    }
-
-    async fn record_payment(
-        &self,
-        event: EventRecord,
-        paid: &Paid,
-        now: Timestamp,
-    ) -> Result<Recorded, ApiError> {
-        let fresh = || self.entropy.uuid_v7(now);
-        let payment = PaymentRecord {
-            subscription_id: paid.subscription.clone(),
-            payment: Payment::Active,
-            agent_id: paid.agent.unwrap_or_else(|| AgentId(fresh())),
-            other_agent_id: AgentId(fresh()),
-            reference: paid.reference.clone(),
-            region: paid.region.clone(),
-            name: paid.name.clone(),
-            job_id: JobId(fresh()),
-            event,
-        };
-        let outcome = self.store.record_payment(&payment, now).await;
-        let outcome = outcome.map_err(|error| lost(&payment.event, &error))?;
-        let (event_id, kind) = (&payment.event.event_id, &payment.event.kind);
-        tracing::info!(
-            %event_id, kind, agent_id = %outcome.agent_id, duplicate = outcome.duplicate,
-            subscription_id = %payment.subscription_id, "payment recorded"
-        );
-        if let Some(bound) = outcome.conflict {
-            tracing::warn!(
-                %event_id, bound = %bound, agent_id = %outcome.agent_id,
-                "the agent named belongs to another subscription; this payment got its own"
-            );
-        }
-        Ok(Recorded {
-            queued: outcome.queued_job_id,
-            any_due: outcome.any_due,
-        })
     }
 
     /// Without its nudge a job could wait for long, and Stripe's next call is the only timer
@@ -207,11 +159,11 @@ impl Deps {
     async fn tell(
         &self,
         event: &Event,
-        recorded: &Recorded,
+        outcome: &EventOutcome,
         now: Timestamp,
     ) -> Result<(), ApiError> {
-        let Some(job) = recorded.queued else {
-            self.nudges.remind(recorded.any_due, now).await;
+        let Some(job) = outcome.queued_job_id else {
+            self.nudges.remind(outcome.any_due, now).await;
             return Ok(());
         };
         let sent = self
@@ -225,9 +177,43 @@ impl Deps {
     }
 }
 
+/// Says what an event did, by ids alone: the rest of it is the customer's.
+fn log(event: &Event, outcome: &EventOutcome) {
+    let (event_id, kind, meaning) = (&event.id, &event.kind, &event.meaning);
+    tracing::info!(
+        %event_id, kind, duplicate = outcome.duplicate, news = meaning.news.map(News::as_str),
+        subscription_id = meaning.subscription.as_ref().map(display),
+        agent_id = outcome.agent_id.as_ref().map(display),
+        "event recorded"
+    );
+    if let Some(named) = outcome.conflict {
+        tracing::warn!(
+            %event_id, %named, agent_id = outcome.agent_id.as_ref().map(display),
+            "the agent named belongs to another subscription; this payment got its own"
+        );
+    }
+    if meaning.news.is_some() && meaning.subscription.is_none() && outcome.agent_id.is_none() {
+        tracing::warn!(
+            %event_id, kind, references = ?meaning.references,
+            "nothing tells yet whose payment this is about; it waits for an event that does"
+        );
+    }
+    match &meaning.notice {
+        Some(Notice::Thin) => tracing::error!(%event_id, kind, "a thin event was stored, unused"),
+        Some(Notice::UnknownStatus(status)) => {
+            tracing::error!(%event_id, kind, status, "an unknown status changes nothing");
+        }
+        Some(Notice::FraudWarning) => tracing::warn!(
+            %event_id, kind, references = ?meaning.references,
+            "the card's issuer suspects fraud; a dispute is likely"
+        ),
+        None => {}
+    }
+}
+
 /// Whatever the database's trouble is, the event must come again.
-fn lost(event: &EventRecord, error: &StoreError) -> ApiError {
-    let (event_id, kind) = (&event.event_id, &event.kind);
+fn lost(event: &Event, error: &StoreError) -> ApiError {
+    let (event_id, kind) = (&event.id, &event.kind);
     tracing::error!(%event_id, kind, %error, "the event could not be recorded");
     ApiError::unavailable("the database is not available")
 }

@@ -1,17 +1,21 @@
-//! Odd and bad signature headers get the answer of Stripe's own verifiers, the Python and the
-//! JavaScript one, but for the cases in which we are stricter; each of those says why.
+//! Stripe's own libraries, the Python and the JavaScript one, beside ours. Odd and bad signature
+//! headers get the same answer, but for the cases in which we are stricter; each of those says why.
+//! The events of our tests are such as they accept, and name to us what they name to them.
 
 #![cfg(test)]
 
 use secrecy::SecretString;
-use serde_json::json;
-use sim::peers;
+use serde_json::{Value, json};
+use sim::{
+    peers,
+    stripe::{EventHead, Signer, events::every_kind},
+};
 use std::{
     io::Write,
     path::Path,
     process::{Command, Stdio},
 };
-use stripe_webhook::signature::Verifier;
+use stripe_webhook::{event::Event, signature::Verifier};
 
 const NOW: i64 = 1_700_000_000;
 const SECRET: &str = "whsec_test";
@@ -169,7 +173,8 @@ fn ours(case: &Case) -> bool {
         .is_ok()
 }
 
-fn theirs(mut command: Command, script: &str, cases: &[Case]) -> Vec<bool> {
+/// What a script says to a list of questions.
+fn ask(mut command: Command, script: &str, questions: &Value) -> Vec<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/verifiers")
         .join(script);
@@ -180,23 +185,24 @@ fn theirs(mut command: Command, script: &str, cases: &[Case]) -> Vec<bool> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(questions.to_string().as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let status = output.status;
+    assert!(status.success(), "the script ended with {status}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn theirs(command: Command, script: &str, cases: &[Case]) -> Vec<bool> {
     let asked: Vec<_> = cases
         .iter()
         .map(|case| json!({"header": case.header, "secret": case.secret, "now": case.now}))
         .collect();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(json!(asked).to_string().as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "the script ended with {}",
-        output.status
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+    ask(command, script, &json!(asked))
+        .iter()
+        .map(|answer| answer.as_bool().unwrap())
+        .collect()
 }
 
 fn python() -> Command {
@@ -237,5 +243,52 @@ fn odd_headers_get_the_answer_of_stripes_own_verifiers() {
             "{} is refused by all: no exception",
             case.name
         );
+    }
+}
+
+/// Every kind of event under this head, signed, with its payload.
+fn signed(head: &EventHead) -> Value {
+    let signer = Signer::new(SECRET);
+    let case = |event: &Value| {
+        let payload = event.to_string();
+        let header = signer.sign(payload.as_bytes(), NOW);
+        json!({"payload": payload, "header": header, "secret": SECRET})
+    };
+    every_kind(head).iter().map(case).collect()
+}
+
+fn read(case: &Value) -> Event {
+    Event::parse(case["payload"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn events_of_both_shapes_are_such_as_javascript_reads() {
+    for head in [
+        EventHead::new("evt_1", NOW),
+        EventHead::before_basil("evt_1", NOW),
+    ] {
+        let cases = signed(&head);
+        let answers = ask(node(), "read.cjs", &cases);
+        for (case, theirs) in cases.as_array().unwrap().iter().zip(&answers) {
+            assert_eq!(read(case).kind, theirs["kind"].as_str().unwrap());
+            assert!(theirs["id"].is_string(), "{theirs}");
+        }
+        assert_eq!(answers.len(), cases.as_array().unwrap().len());
+    }
+}
+
+#[test]
+fn events_name_to_us_what_they_name_to_pythons_typed_objects() {
+    let cases = signed(&EventHead::new("evt_1", NOW));
+    let answers = ask(python(), "read.py", &cases);
+    assert_eq!(answers.len(), cases.as_array().unwrap().len());
+    for (case, theirs) in cases.as_array().unwrap().iter().zip(answers) {
+        let event = read(case);
+        let mut references = event.meaning.references;
+        references.sort();
+        let subscription = event.meaning.subscription;
+        let ours = json!({"kind": event.kind, "references": references, "strange": [],
+            "subscription": subscription.map(|id| id.to_string())});
+        assert_eq!(ours, theirs);
     }
 }

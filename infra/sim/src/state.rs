@@ -146,6 +146,7 @@ impl State {
             }
             Knob::StartLeavesOff(times) => self.knobs.start_leaves_off = times,
             Knob::ActionsVanish(on) => self.knobs.actions_vanish = on,
+            Knob::ActionProgress(progress) => self.knobs.action_progress = progress,
             Knob::Ipv4Late(late) => self.knobs.ipv4_late = late,
             Knob::Ipv4Never(on) => self.knobs.ipv4_never = on,
             Knob::ServerListLag(lag) => self.knobs.server_list_lag = lag,

@@ -1,15 +1,23 @@
 //! Finds a run again when GitHub's answer was lost, says how it stands, and stops it.
 //! It must not know what becomes of the attempt.
 
-use super::{CALL_MAX, GitHub, WORKFLOW, headers};
+use super::{GitHub, WORKFLOW, headers};
 use domain::{Sight, Timestamp};
 use outbound::{Answer, Request};
 use serde::Deserialize;
+use std::time::Duration;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::time::timeout;
 
 /// GitHub gives at most 100 runs per page and at most 1000 for a filtered list.
 const PER_PAGE: usize = 100;
 const PAGES_MAX: u32 = 10;
+
+/// Longest that a whole search may take, its pages and its token included.
+const SEARCH_MAX: Duration = Duration::from_secs(8);
+
+/// Longest a call about one run may take.
+const RUN_CALL_MAX: Duration = Duration::from_secs(5);
 
 /// Runs are searched from this many seconds before the attempt was opened: clocks differ.
 const SEARCH_SLACK_SECONDS: i64 = 120;
@@ -46,6 +54,19 @@ impl Seen {
     }
 }
 
+/// What GitHub answered when it was asked to stop a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It stops the run.
+    Taken,
+    /// It does not: the run is over, or cannot be stopped now.
+    Declined,
+    /// It knows no such run, or the token may not see it.
+    Gone,
+    /// No usable answer came; the run may be stopping.
+    Unknown,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 struct Run {
     id: u64,
@@ -70,7 +91,8 @@ struct Page {
 impl GitHub {
     /// Looks a run up by its id. A run that is not there may be one the token cannot see.
     pub async fn look_at(&self, run_id: u64, now: Timestamp) -> Seen {
-        let Some(answer) = self.get(&format!("actions/runs/{run_id}"), &[], now).await else {
+        let path = format!("actions/runs/{run_id}");
+        let Some(answer) = self.get(&path, &[], (RUN_CALL_MAX, now)).await else {
             return Seen::only(Sight::Unknown);
         };
         match (answer.status(), answer.json::<Run>()) {
@@ -80,8 +102,17 @@ impl GitHub {
         }
     }
 
-    /// Looks for runs named `run_name` that were started since `opened_at`.
+    /// Looks for runs named `run_name` that were started since `opened_at`, for at most 8 s.
     pub async fn look_for(&self, run_name: &str, opened_at: Timestamp, now: Timestamp) -> Seen {
+        let search = Box::pin(self.search(run_name, opened_at, now));
+        if let Ok(seen) = timeout(SEARCH_MAX, search).await {
+            return seen;
+        }
+        tracing::warn!("GitHub's list of runs took too long");
+        Seen::only(Sight::Unknown)
+    }
+
+    async fn search(&self, run_name: &str, opened_at: Timestamp, now: Timestamp) -> Seen {
         let path = format!("actions/workflows/{WORKFLOW}/runs");
         let since = format!(
             ">={}",
@@ -96,7 +127,7 @@ impl GitHub {
                 ("page", &page.to_string()),
             ];
             let answer = self
-                .get(&path, &query, now)
+                .get(&path, &query, (SEARCH_MAX, now))
                 .await
                 .filter(Answer::is_success);
             let Some(runs) = answer.and_then(|answer| answer.json::<Page>().ok()) else {
@@ -115,38 +146,68 @@ impl GitHub {
         Seen::only(Sight::Unknown)
     }
 
-    /// Asks GitHub to stop a run. That it is over already (409), or gone, is fine; that it could
-    /// not be asked is only logged, since the attempt's fence stops the run as well.
-    pub async fn cancel(&self, run_id: u64, now: Timestamp) {
+    /// Asks GitHub to stop a run, in the way that lets the run's last steps work.
+    pub async fn cancel(&self, run_id: u64, now: Timestamp) -> Asked {
+        self.stop(run_id, "cancel", now).await
+    }
+
+    /// Asks GitHub to stop a run that did not stop when asked: none of its steps runs any more.
+    pub async fn force_cancel(&self, run_id: u64, now: Timestamp) -> Asked {
+        self.stop(run_id, "force-cancel", now).await
+    }
+
+    async fn stop(&self, run_id: u64, how: &str, now: Timestamp) -> Asked {
         let (Ok(settings), Ok(token)) = (&self.settings, self.token(now).await) else {
-            return;
+            return Asked::Unknown;
         };
         let url = format!(
-            "{}/repos/{}/actions/runs/{run_id}/cancel",
+            "{}/repos/{}/actions/runs/{run_id}/{how}",
             settings.api_url, settings.repository
         );
         let call = headers(Request::post(&url))
             .bearer(&token)
-            .deadline(CALL_MAX);
+            .keep_429()
+            .deadline(RUN_CALL_MAX);
         match self.http.send(call).await {
-            Ok(answer) => tracing::info!(run_id, status = answer.status(), "asked to stop the run"),
-            Err(error) => tracing::warn!(run_id, %error, "the run could not be asked to stop"),
+            Ok(answer) => {
+                self.mind(&answer).await;
+                let status = answer.status();
+                tracing::info!(run_id, how, status, "asked GitHub to stop the run");
+                match status {
+                    200..=299 => Asked::Taken,
+                    409 => Asked::Declined,
+                    404 => Asked::Gone,
+                    _ => Asked::Unknown,
+                }
+            }
+            Err(error) => {
+                tracing::warn!(run_id, how, %error, "the run could not be asked to stop");
+                Asked::Unknown
+            }
         }
     }
 
-    /// A GET below the repository; `None` when no answer came.
-    async fn get(&self, path: &str, query: &[(&str, &str)], now: Timestamp) -> Option<Answer> {
+    /// A GET below the repository, with its deadline; `None` when no answer came.
+    async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        (deadline, now): (Duration, Timestamp),
+    ) -> Option<Answer> {
         let settings = self.settings.as_ref().ok()?;
         let token = self.token(now).await.ok()?;
         let url = format!("{}/repos/{}/{path}", settings.api_url, settings.repository);
         let call = headers(Request::get(&url))
             .bearer(&token)
-            .deadline(CALL_MAX);
+            .deadline(deadline);
         let call = query
             .iter()
             .fold(call, |call, (name, value)| call.query(name, value));
         match self.http.send(call).await {
-            Ok(answer) => Some(answer),
+            Ok(answer) => {
+                self.mind(&answer).await;
+                Some(answer)
+            }
             Err(error) => {
                 tracing::warn!(%error, "GitHub could not be asked about runs");
                 None

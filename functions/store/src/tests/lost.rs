@@ -31,6 +31,8 @@ async fn an_attempt_expires_only_when_it_is_overdue() {
     let expire = async |now| {
         let delays = domain::retry_delays(ErrorClass::Transient, || 1.0);
         let expiry = Expiry {
+            abort: false,
+            runs: &[],
             reason: "no report for 180 s",
             retry_delays: &delays,
             fresh_job_id: JobId(world.id()),
@@ -43,7 +45,11 @@ async fn an_attempt_expires_only_when_it_is_overdue() {
     };
     assert_eq!(expire(at(200)).await, None);
     let expired = expire(at(370)).await.unwrap();
-    assert_eq!(expired.run_id, Some(7001));
+    let to_end = world.store.due_run_cancels(at(370), 9).await.unwrap();
+    assert_eq!(
+        to_end.iter().map(|run| run.run_id).collect::<Vec<_>>(),
+        [7001]
+    );
     assert_eq!(expired.next.unwrap().due, at(400));
     assert_eq!(
         world.tell(&world.success(&attempt), at(371)).await,
@@ -125,8 +131,8 @@ async fn an_agent_canceled_meanwhile_is_destroyed_when_its_runner_succeeds() {
         &format!("sub_{}", attempt.agent_id),
         attempt.agent_id,
     );
-    cancel.payment = domain::Payment::Canceled;
-    world.store.record_payment(&cancel, at(6)).await.unwrap();
+    cancel.news = Some(domain::News::Canceled);
+    world.store.record_event(&cancel, at(6)).await.unwrap();
     assert!(!world.accepted(&claim, at(7)).await.go_on);
     assert!(
         world

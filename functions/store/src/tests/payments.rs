@@ -1,8 +1,8 @@
 //! Payments: repeated, at once, in conflict, out of order.
 
 use super::world::{World, at};
-use crate::{PaymentRecord, Store};
-use domain::{AgentId, EventId, Payment, PaymentMark};
+use crate::{EventRecord, Store};
+use domain::{AgentId, EventId, News, PaymentMark, payment_of};
 use futures_util::future::join_all;
 use proptest::{
     prelude::*,
@@ -20,7 +20,7 @@ async fn a_hundred_copies_at_once_make_one_agent_and_one_job() {
     let copies = (0..100).map(|_| {
         let payment = world.payment("evt_1", "sub_1", agent);
         let store = Store::new(&config).unwrap();
-        async move { store.record_payment(&payment, at(0)).await.unwrap() }
+        async move { store.record_event(&payment, at(0)).await.unwrap() }
     });
     let outcomes = join_all(copies).await;
     assert_eq!(
@@ -32,7 +32,7 @@ async fn a_hundred_copies_at_once_make_one_agent_and_one_job() {
     assert!(
         outcomes
             .iter()
-            .all(|o| o.agent_id == agent && o.queued_job_id == first)
+            .all(|o| o.agent_id == Some(agent) && o.queued_job_id == first)
     );
     let counts = world
         .client()
@@ -63,9 +63,10 @@ async fn an_agent_of_another_subscription_is_not_touched() {
         .unwrap()
         .unwrap();
     let second = world.payment("evt_2", "sub_2", agent);
+    let other_agent = second.checkout.as_ref().unwrap().other_agent_id;
     for duplicate in [false, true] {
-        let outcome = world.store.record_payment(&second, at(5)).await.unwrap();
-        assert_eq!(outcome.agent_id, second.other_agent_id);
+        let outcome = world.store.record_event(&second, at(5)).await.unwrap();
+        assert_eq!(outcome.agent_id, Some(other_agent));
         assert_eq!(outcome.conflict, Some(agent));
         assert_eq!(outcome.duplicate, duplicate);
         assert!(outcome.queued_job_id.is_some());
@@ -79,7 +80,7 @@ async fn an_agent_of_another_subscription_is_not_touched() {
     assert_eq!(before.updated_at, after.updated_at);
     let other = world
         .store
-        .agent_status(second.other_agent_id, at(0))
+        .agent_status(other_agent, at(0))
         .await
         .unwrap()
         .unwrap();
@@ -100,7 +101,7 @@ async fn two_subscriptions_racing_for_one_agent_get_one_each() {
         let race = (0..6).map(|number| {
             let payment = world.payment(&format!("evt_{number}"), &format!("sub_{number}"), agent);
             let store = Store::new(&config).unwrap();
-            async move { store.record_payment(&payment, at(0)).await.unwrap() }
+            async move { store.record_event(&payment, at(0)).await.unwrap() }
         });
         let outcomes = join_all(race).await;
         let bound: std::collections::HashSet<_> = outcomes.iter().map(|o| o.agent_id).collect();
@@ -114,32 +115,38 @@ async fn two_subscriptions_racing_for_one_agent_get_one_each() {
 async fn a_payment_for_a_canceled_subscription_builds_nothing() {
     let world = World::new().await;
     let agent = AgentId(world.id());
-    let canceled = PaymentRecord {
-        payment: Payment::Canceled,
+    let canceled = EventRecord {
+        news: Some(News::Canceled),
         ..world.payment("evt_1", "sub_1", agent)
     };
-    world.store.record_payment(&canceled, at(0)).await.unwrap();
+    world.store.record_event(&canceled, at(0)).await.unwrap();
     let mut late = world.payment("evt_2", "sub_1", agent);
-    late.event.created = 500;
-    let outcome = world.store.record_payment(&late, at(1)).await.unwrap();
+    late.created = 500;
+    let outcome = world.store.record_event(&late, at(1)).await.unwrap();
     assert_eq!(outcome.queued_job_id, None);
     assert_eq!(world.state(agent).await, "deleted: none");
     world.check().await;
 }
 
 fn marks() -> impl Strategy<Value = Vec<PaymentMark>> {
-    let mark = (0..4_i64, 0..4_usize, 0..3_u8).prop_map(|(created, payment, event)| PaymentMark {
-        created,
-        event: format!("evt_{event}_{created}_{payment}")
-            .parse::<EventId>()
-            .unwrap(),
-        payment: Payment::ALL[payment],
+    let mark = (0..4_i64, 0..8_usize, 0..3_u8, 0..2_u8);
+    let mark = mark.prop_map(|(created, news, event, dispute)| {
+        let news = News::ALL[news];
+        let about = matches!(news, News::Disputed | News::DisputeWon | News::DisputeLost);
+        PaymentMark {
+            created,
+            event: format!("evt_{event}_{created}_{news}_{dispute}")
+                .parse::<EventId>()
+                .unwrap(),
+            news,
+            dispute: about.then(|| format!("dp_{dispute}")),
+        }
     });
-    prop::collection::vec(mark, 1..6)
+    prop::collection::vec(mark, 1..7)
 }
 
 #[test]
-fn events_in_any_order_leave_the_greatest_mark() {
+fn events_in_any_order_leave_what_the_domain_says_is_paid() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -149,24 +156,34 @@ fn events_in_any_order_leave_the_greatest_mark() {
         cases: 150,
         ..Config::default()
     });
+    let cases = (marks(), any::<bool>(), 0..7_usize);
     runner
-        .run(&marks(), |marks| {
+        .run(&cases, |(marks, one_off, checkout_at)| {
             runtime.block_on(world.clear());
             let agent = AgentId(world.id());
-            let merged = marks.iter().cloned().reduce(PaymentMark::merge).unwrap();
-            for mark in marks {
-                let mut payment = world.payment(mark.event.as_str(), "sub_1", agent);
-                payment.event.created = mark.created;
-                payment.payment = mark.payment;
+            let subscription = if one_off { "cs_1" } else { "sub_1" };
+            let checkout = EventRecord {
+                news: None,
+                ..world.payment("evt_checkout", subscription, agent)
+            };
+            let mut events: Vec<EventRecord> = marks
+                .iter()
+                .map(|mark| EventRecord {
+                    dispute: mark.dispute.clone(),
+                    ..world.news(mark.event.as_str(), subscription, mark.created, mark.news)
+                })
+                .collect();
+            events.insert(checkout_at.min(events.len()), checkout);
+            for event in events {
                 runtime
-                    .block_on(world.store.record_payment(&payment, at(0)))
+                    .block_on(world.store.record_event(&event, at(0)))
                     .unwrap();
             }
             let status = runtime
                 .block_on(world.store.agent_status(agent, at(0)))
                 .unwrap()
                 .unwrap();
-            prop_assert_eq!(status.payment, merged.payment);
+            prop_assert_eq!(status.payment, payment_of(one_off, &marks));
             runtime.block_on(world.check());
             Ok(())
         })

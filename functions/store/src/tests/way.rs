@@ -55,7 +55,7 @@ async fn a_payment_becomes_an_active_agent() {
         .into_iter()
         .map(|passed| passed.what)
         .collect();
-    assert_eq!(passed, ["provisioning", "vm_created", "active"]);
+    assert_eq!(passed, ["draft", "provisioning", "vm_created", "active"]);
 }
 
 #[tokio::test]

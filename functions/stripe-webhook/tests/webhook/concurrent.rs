@@ -1,29 +1,23 @@
 //! Repeats at the same time make one agent, and an event costs one round trip to the database,
 //! counted on the wire.
 
-use crate::queue::Queue;
+use crate::{
+    life::histories,
+    queue::Queue,
+    story::{Shape, Story},
+    world::{World, config, database, signed, webhook},
+};
 use axum::{
-    Router,
     body::Body,
     http::{Request, StatusCode},
 };
-use domain::Timestamp;
-use host::{Clock, Entropy};
-
-use secrecy::SecretString;
 use serde_json::json;
-use sim::stripe::Signer;
 use std::{
     collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-};
-use store::{ConnectConfig, Store, migrate};
-use stripe_webhook::{
-    handler::{Deps, routes},
-    signature::Verifier,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -34,42 +28,12 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
-const SECRET: &str = "whsec_test";
-
-async fn database() -> String {
-    let postgres = localpg::shared().await.unwrap();
-    let url = postgres.fresh_database("webhook").await.unwrap();
-    migrate(&config(&url)).await.unwrap();
-    url
-}
-
-fn config(url: &str) -> ConnectConfig {
-    ConnectConfig {
-        url: url.to_owned().into(),
-        ca_pem: None,
-    }
-}
-
-fn webhook(url: &str, queue: &Queue, seed: u64) -> Router {
-    routes(Arc::new(Deps {
-        store: Store::new(&config(url)).unwrap(),
-        nudges: queue.nudges(),
-        clock: Clock::from_fn(|| NOW),
-        entropy: Entropy::seeded(seed),
-        verifier: Verifier::new(&SecretString::from(SECRET)).unwrap(),
-        livemode: None,
-    }))
-}
-
 fn paid(event: &str) -> Request<Body> {
     let body = json!({"id": event, "object": "event", "created": 1_799_999_990, "livemode": false,
         "type": "checkout.session.completed", "data": {"object": {"object": "checkout.session",
             "id": "cs_1", "payment_status": "paid", "subscription": "sub_1"}}})
     .to_string();
-    let header = Signer::new(SECRET).sign(body.as_bytes(), NOW.unix_seconds());
-    let request = Request::post("/webhooks/stripe").header("stripe-signature", header);
-    request.body(Body::from(body)).unwrap()
+    signed(body)
 }
 
 #[tokio::test]
@@ -78,7 +42,7 @@ async fn a_hundred_repeats_at_once_make_one_job() {
     let queue = Queue::start().await;
     let senders: Vec<_> = (0..10)
         .map(|seed| {
-            let webhook = webhook(&url, &queue, seed);
+            let webhook = webhook(&config(&url), &queue, (seed, None));
             tokio::spawn(async move {
                 for _ in 0..10 {
                     let response = webhook.clone().oneshot(paid("evt_1")).await.unwrap();
@@ -148,7 +112,7 @@ async fn an_event_costs_one_round_trip() {
     let wire = Arc::new(Wire::default());
     tokio::spawn(Arc::clone(&wire).carry(listener, address));
     let queue = Queue::start().await;
-    let webhook = webhook(&url, &queue, 1);
+    let webhook = webhook(&config(&url), &queue, (1, None));
     let post =
         async |request: Request<Body>| webhook.clone().oneshot(request).await.unwrap().status();
     assert_eq!(
@@ -162,4 +126,39 @@ async fn an_event_costs_one_round_trip() {
         assert_eq!(wire.turns.load(Ordering::SeqCst), 1, "{event}");
     }
     assert_eq!(queue.take().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_events_of_a_history_at_once_end_as_one_after_the_other() {
+    let url = database().await;
+    let world = World::on(&config(&url), None).await;
+    let webhooks: Vec<_> = (0..6)
+        .map(|seed| webhook(&config(&url), &world.queue, (10 + seed, None)))
+        .collect();
+    let mut number = 0;
+    for _ in 0..4 {
+        for which in 0..histories(1, Shape::New).len() {
+            number += 1;
+            let (events, stand) = histories(number, Shape::New).swap_remove(which);
+            let senders: Vec<_> = events
+                .iter()
+                .zip(&webhooks)
+                .map(|(event, webhook)| (event.to_string(), webhook.clone()))
+                .map(|(event, webhook)| {
+                    tokio::spawn(async move {
+                        for _ in 0..2 {
+                            let sent = webhook.clone().oneshot(signed(event.clone()));
+                            assert_eq!(sent.await.unwrap().status(), StatusCode::OK);
+                        }
+                    })
+                })
+                .collect();
+            for sender in senders {
+                sender.await.unwrap();
+            }
+            let agent = Story::subscribed(number, Shape::New).agent();
+            assert_eq!(world.stand(&agent).await, stand, "{events:#?}");
+        }
+    }
+    assert_eq!(world.store.contradictions().await.unwrap(), [""; 0]);
 }

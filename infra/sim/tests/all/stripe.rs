@@ -1,7 +1,12 @@
 //! Stripe's signature against known vectors, and the shapes of the events.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
 use sim::stripe::events::{
-    charge_dispute, charge_refunded, checkout_session_completed, invoice_paid, subscription_event,
+    charge_dispute, charge_event, charge_refunded, checkout_session_completed,
+    checkout_session_setup_completed, every_kind, invoice_paid, invoice_payment_paid,
+    payment_intent_event, subscription_event,
 };
 use sim::stripe::{
     CheckoutSession, EventHead, Invoice, InvoiceShape, PaymentStatus, Signer, Subscription,
@@ -76,4 +81,100 @@ fn events_have_the_shape_of_their_version() {
     let thin = head.thin("checkout.session.completed", ("checkout.session", "cs_1"));
     assert_eq!(thin["object"], "v2.core.event");
     assert!(thin.get("data").is_none());
+}
+
+#[test]
+fn what_paid_an_invoice_is_named_where_its_version_names_it() {
+    let (now, old) = (
+        EventHead::new("evt_1", 7),
+        EventHead::before_basil("evt_1", 7),
+    );
+    let mut invoice = Invoice {
+        payment_intent: Some("pi_1".to_owned()),
+        ..Invoice::new("in_1", "sub_1", "subscription_cycle")
+    };
+    let field = |event: &Value, pointer: &str| event["data"]["object"].pointer(pointer).cloned();
+    assert_eq!(
+        field(&invoice_paid(&now, &invoice), "/payment_intent"),
+        None
+    );
+    invoice.shape = InvoiceShape::Payments;
+    let listed = invoice_paid(&now, &invoice);
+    let intent = field(&listed, "/payments/data/0/payment/payment_intent");
+    assert_eq!(intent, Some("pi_1".into()));
+    invoice.shape = InvoiceShape::TopLevel;
+    let named = invoice_paid(&old, &invoice);
+    assert_eq!(field(&named, "/charge"), Some("ch_pi_1".into()));
+    assert_eq!(field(&named, "/payment_intent"), Some("pi_1".into()));
+
+    let payment = invoice_payment_paid(&now, "in_1", "pi_1");
+    assert_eq!(field(&payment, "/invoice"), Some("in_1".into()));
+    assert_eq!(
+        field(&payment, "/payment/payment_intent"),
+        Some("pi_1".into())
+    );
+    for (head, invoice) in [(&now, None), (&old, Some("in_1".into()))] {
+        let charge = charge_event(head, "refunded", ("pi_1", Some("in_1")), 2000);
+        assert_eq!(field(&charge, "/invoice"), invoice);
+        let intent = payment_intent_event(head, "succeeded", ("pi_1", Some("in_1")));
+        assert_eq!(field(&intent, "/invoice"), invoice);
+    }
+}
+
+#[test]
+fn a_pause_is_told_by_the_status_and_its_details_since_endive() {
+    let paused = Subscription::new("sub_1", "paused", 7);
+    let details = |head: &EventHead, subscription: &Subscription| {
+        let event = subscription_event(head, "updated", subscription);
+        let object = &event["data"]["object"];
+        (
+            object["status"].clone(),
+            object.get("status_details").is_some(),
+        )
+    };
+    let now = EventHead::new("evt_1", 7);
+    assert_eq!(details(&now, &paused), ("paused".into(), true));
+    let old = EventHead::before_basil("evt_1", 7);
+    assert_eq!(details(&old, &paused), ("paused".into(), false));
+    let collection = Subscription {
+        collection_paused: true,
+        ..Subscription::new("sub_1", "active", 7)
+    };
+    assert_eq!(details(&now, &collection), ("active".into(), false));
+    let event = subscription_event(&now, "updated", &collection);
+    assert_eq!(
+        event["data"]["object"]["pause_collection"]["behavior"],
+        "void"
+    );
+}
+
+#[test]
+fn a_session_that_saves_a_card_buys_nothing() {
+    let session = CheckoutSession::payment("cs_1", "pi_1", 7);
+    let event = checkout_session_setup_completed(&EventHead::new("evt_1", 7), &session);
+    let object = &event["data"]["object"];
+    assert_eq!(
+        (&object["mode"], &object["payment_intent"]),
+        (&"setup".into(), &Value::Null)
+    );
+    assert_eq!(object["payment_status"], "no_payment_required");
+}
+
+#[test]
+fn every_kind_is_there_in_both_shapes() {
+    for (head, kinds) in [
+        (EventHead::new("evt_1", 7), 30),
+        (EventHead::before_basil("evt_1", 7), 29),
+    ] {
+        let all = every_kind(&head);
+        let names: BTreeSet<&str> = all
+            .iter()
+            .filter_map(|event| event["type"].as_str())
+            .collect();
+        assert_eq!(names.len(), kinds, "{names:?}");
+        for event in &all {
+            assert_eq!(event["api_version"], head.api_version.as_str());
+            assert!(event["data"]["object"]["id"].is_string(), "{event}");
+        }
+    }
 }

@@ -1,161 +1,26 @@
-//! Signed reports through the callback's own router into a real database and a queue on the
-//! other side of a socket.
+//! Signed reports: what they change, what they are answered, what is refused.
 
-#![cfg(test)]
-
-#[path = "../../host/tests/support/queue.rs"]
-mod queue;
-
+use crate::{
+    queue::Sent,
+    world::{AGENT, JOB, NOW, World, code, facts, report, sender, signed},
+};
 use axum::{
-    Router,
-    body::{Body, to_bytes},
+    body::Body,
     http::{Request, StatusCode},
 };
-use callback::handler::{Deps, routes};
-use contract::{
-    ErrorClass, REPORT_BYTES_MAX, Report, RunPair, Said, Sender, ServerFacts, Step, Verifier, sign,
-};
-use domain::{AgentId, AgentState, JobId, JobState, Payment, Timestamp};
-use host::{Clock, Entropy, Nudge};
-use queue::{Queue, Sent};
-use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
-use store::{AgentStatus, ConnectConfig, EventRecord, PaymentRecord, Store, migrate};
-use tower::ServiceExt;
-use uuid::Uuid;
-
-const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
-const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
-const AGENT: AgentId = AgentId(Uuid::from_u128(1));
-const JOB: JobId = JobId(Uuid::from_u128(2));
-
-struct World {
-    router: Router,
-    queue: Queue,
-    store: Store,
-}
-
-impl World {
-    /// A paid agent whose attempt was opened.
-    async fn new() -> Self {
-        let postgres = localpg::shared().await.unwrap();
-        let url = postgres.fresh_database("callback").await.unwrap();
-        let config = ConnectConfig {
-            url: url.into(),
-            ca_pem: None,
-        };
-        migrate(&config).await.unwrap();
-        let world = Self::on(&config).await;
-        world.store.record_payment(&payment(), NOW).await.unwrap();
-        assert_eq!(
-            world
-                .store
-                .open_due_attempts(NOW, 1, Uuid::from_u128(1))
-                .await
-                .unwrap()
-                .len(),
-            1
-        );
-        world
-    }
-
-    async fn on(config: &ConnectConfig) -> Self {
-        let queue = Queue::start().await;
-        let deps = Deps {
-            store: Store::new(config).unwrap(),
-            nudges: queue.nudges(),
-            clock: Clock::from_fn(|| NOW),
-            entropy: Entropy::seeded(1),
-            verifier: Verifier::new(vec![SECRET.to_vec()]).unwrap(),
-        };
-        Self {
-            router: routes(Arc::new(deps)),
-            queue,
-            store: Store::new(config).unwrap(),
-        }
-    }
-
-    async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let status = response.status();
-        let body = to_bytes(response.into_body(), 4096).await.unwrap();
-        (status, serde_json::from_slice(&body).unwrap())
-    }
-
-    async fn post(&self, body: Vec<u8>) -> (StatusCode, Value) {
-        self.send(signed(&sign(SECRET, &body), body)).await
-    }
-
-    async fn report(&self, report: &Report) -> (StatusCode, Value) {
-        self.post(report.to_body().unwrap()).await
-    }
-
-    async fn status(&self) -> AgentStatus {
-        self.store.agent_status(AGENT, NOW).await.unwrap().unwrap()
-    }
-}
-
-fn payment() -> PaymentRecord {
-    PaymentRecord {
-        event: EventRecord {
-            event_id: "evt_1".parse().unwrap(),
-            kind: "checkout.session.completed".to_owned(),
-            created: 1,
-            livemode: false,
-            subscription_id: None,
-            payload: "{}".to_owned(),
-        },
-        subscription_id: "sub_1".parse().unwrap(),
-        payment: Payment::Active,
-        agent_id: AGENT,
-        other_agent_id: AgentId(Uuid::from_u128(3)),
-        reference: None,
-        region: "eu-west".to_owned(),
-        name: "Ada's agent".to_owned(),
-        job_id: JOB,
-    }
-}
-
-fn signed(signature: &str, body: Vec<u8>) -> Request<Body> {
-    let request = Request::post("/callback").header("x-signature", signature);
-    request.body(Body::from(body)).unwrap()
-}
-
-fn sender(run_id: &str, fence: i64) -> Sender {
-    let run = RunPair {
-        workflow_run_id: run_id.to_owned(),
-        run_attempt: 1,
-    };
-    Sender::Attempt {
-        fence,
-        run,
-        sent_at: NOW.unix_seconds(),
-    }
-}
-
-fn report(seq: i64, said: Said) -> Report {
-    Report::new(JOB.to_string(), sender("42", 1), seq, said)
-}
-
-fn facts() -> ServerFacts {
-    ServerFacts {
-        server_id: Some("7".to_owned()),
-        server_ip: Some("203.0.113.7".to_owned()),
-        tailscale_ip: Some("100.64.0.7".to_owned()),
-        device_id: Some("n7".to_owned()),
-        server_name: None,
-    }
-}
-
-fn code(answer: &Value) -> &str {
-    answer["error"]["code"].as_str().unwrap()
-}
+use contract::{ErrorClass, REPORT_BYTES_MAX, Report, RunPair, Said, Sender, Step, sign};
+use domain::{AgentState, JobState};
+use host::Nudge;
+use serde_json::json;
+use std::time::Duration;
+use store::ConnectConfig;
 
 #[tokio::test]
 async fn a_claim_gets_the_spec_and_a_timer_and_gets_them_again() {
     let world = World::new().await;
     let spec = json!({"agent_name": "Ada's agent", "region": "eu-west"});
-    let reply = json!({"received": true, "continue": true, "lease_seconds": 180, "spec": spec});
+    let reply = json!({"received": true, "continue": true, "lease_seconds": 180, "spec": spec,
+        "inventory": true});
     let due = NOW.plus(Duration::from_mins(3));
     for _ in 0..2 {
         let answer = world.report(&report(1, Said::Provisioning)).await;

@@ -1,8 +1,7 @@
 //! The client against a GitHub over HTTP: what it is asked, what it answers, and what happens
 //! when the answer does not come.
 
-#![cfg(test)]
-
+use crate::world::github_config;
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
     rsa::{KeyPair, KeySize},
@@ -10,7 +9,7 @@ use aws_lc_rs::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use contract::{Inputs, Operation};
 use dispatch::{
-    github::{GitHub, Seen, Started},
+    github::{Asked, GitHub, Seen, Started},
     settings::GitHubSettings,
 };
 use domain::{Sight, Timestamp};
@@ -18,20 +17,13 @@ use host::Reader;
 use http::Method;
 use outbound::{Client, Dice, NetworkSettings, Secrets, Transport};
 use serde_json::json;
-use sim::{
-    Conclusion, DelayRange, Effect, Fault, FaultBody, GithubConfig, Knob, Sim, SimConfig, Vendor,
-};
+use sim::{Conclusion, Effect, Fault, FaultBody, GithubConfig, Knob, Sim, SimConfig, Vendor};
 
 const JOB: &str = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5";
 
 async fn world() -> Sim {
-    let github = GithubConfig {
-        run_name: "${{ inputs.operation }} ${{ inputs.job_id }} f${{ inputs.fence }}".to_owned(),
-        run_start_delay: DelayRange::NONE,
-        ..GithubConfig::default()
-    };
     Sim::start(SimConfig {
-        github,
+        github: github_config(),
         ..SimConfig::default()
     })
     .await
@@ -217,9 +209,13 @@ async fn runs_are_found_by_id_and_by_name_and_stopped() {
     assert_eq!(github.look_for(&name, opened, now(&sim)).await, alive);
     assert_eq!(github.look_at(id, now(&sim)).await, alive);
     assert_eq!(github.look_at(1, now(&sim)).await, none);
-    github.cancel(id, now(&sim)).await;
+    assert_eq!(github.cancel(id, now(&sim)).await, Asked::Taken);
     assert!(sim.world().runs[0].cancel_requested);
+    assert_eq!(github.force_cancel(id, now(&sim)).await, Asked::Taken);
     sim.run_finished(id, Conclusion::Cancelled);
+    assert_eq!(github.cancel(id, now(&sim)).await, Asked::Declined);
+    assert_eq!(github.force_cancel(id, now(&sim)).await, Asked::Declined);
+    assert_eq!(github.cancel(1, now(&sim)).await, Asked::Gone);
     let over = Seen {
         sight: Sight::Over,
         alive: vec![],
@@ -231,6 +227,9 @@ async fn runs_are_found_by_id_and_by_name_and_stopped() {
         alive: vec![],
     };
     assert_eq!(client(&[]).look_at(id, now(&sim)).await, unknown);
+    assert_eq!(client(&[]).cancel(id, now(&sim)).await, Asked::Unknown);
+    sim.turn(Knob::GithubRemaining(0));
+    assert_eq!(github.cancel(id, now(&sim)).await, Asked::Unknown);
 }
 
 fn app_key() -> String {

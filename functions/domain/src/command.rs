@@ -1,0 +1,144 @@
+//! What an owner may command, and when. It must not know who asks or how.
+
+use crate::{Facts, JobKind, Payment, Wish, reconcile, words::words};
+
+words! {
+    /// What an owner or operator commands.
+    Command {
+        /// Try again what was given up; the wish stays.
+        Retry => "retry",
+        /// Rest, data kept.
+        Stop => "stop",
+        /// Run again.
+        Start => "start",
+        /// Go, for good.
+        Delete => "delete",
+    }
+}
+
+words! {
+    /// What a command meets.
+    Permission {
+        /// It changes something now.
+        Allowed => "allowed",
+        /// It is so already, or will be: nothing changes.
+        Done => "done",
+        /// A job is at work; there is nothing to try again.
+        Busy => "busy",
+        /// Payment is missing.
+        Unpaid => "unpaid",
+        /// There is nothing that could be tried again or stopped.
+        Nothing => "nothing",
+        /// The agent is gone, or going.
+        Gone => "gone",
+    }
+}
+
+/// Whether a command is allowed for an agent with these facts.
+pub fn permit(facts: Facts, command: Command) -> Permission {
+    let gave_up = |kind| facts.gave_up == Some(kind);
+    let busy = facts.live.is_some() || reconcile(facts).is_some();
+    match command {
+        Command::Delete if facts.wish != Wish::Delete || gave_up(JobKind::Destroy) => {
+            Permission::Allowed
+        }
+        Command::Delete => Permission::Done,
+        Command::Retry if gave_up(JobKind::Destroy) => Permission::Allowed,
+        Command::Retry | Command::Stop | Command::Start
+            if facts.wish == Wish::Delete || facts.payment == Payment::Canceled =>
+        {
+            Permission::Gone
+        }
+        Command::Retry | Command::Stop | Command::Start if facts.payment == Payment::None => {
+            Permission::Unpaid
+        }
+        Command::Retry if facts.gave_up.is_some() => Permission::Allowed,
+        Command::Retry if busy => Permission::Busy,
+        Command::Retry => Permission::Nothing,
+        Command::Stop if facts.wish == Wish::Stop && !gave_up(JobKind::Stop) => Permission::Done,
+        Command::Stop if !busy && facts.existing == crate::Existing::Nothing => Permission::Nothing,
+        Command::Start if facts.payment == Payment::PastDue => Permission::Unpaid,
+        Command::Start if facts.wish == Wish::Run && !gave_up(JobKind::Start) => Permission::Done,
+        Command::Stop | Command::Start => Permission::Allowed,
+    }
+}
+
+impl Command {
+    /// The wish after the command.
+    pub const fn wish(self, before: Wish) -> Wish {
+        match self {
+            Self::Retry => before,
+            Self::Stop => Wish::Stop,
+            Self::Start => Wish::Run,
+            Self::Delete => Wish::Delete,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Change, Existing, decisions};
+    use Permission::{Allowed, Done, Nothing, Unpaid};
+
+    #[test]
+    fn a_command_that_is_allowed_moves_the_facts_and_is_then_done_or_busy() {
+        for (facts, _, _) in decisions() {
+            for command in Command::ALL {
+                if permit(facts, *command) != Allowed {
+                    continue;
+                }
+                let after = facts.after(Change::Wish(command.wish(facts.wish)));
+                let after = after.unwrap_or_else(|| panic!("{command} of {facts:?}"));
+                assert_ne!(after, facts, "{command} of {facts:?} changes nothing");
+                assert_ne!(permit(after, *command), Allowed, "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn deleting_is_always_possible_and_nothing_brings_back() {
+        for (facts, _, _) in decisions() {
+            let delete = permit(facts, Command::Delete);
+            assert!(matches!(delete, Allowed | Done));
+            if facts.wish == Wish::Delete {
+                assert_ne!(permit(facts, Command::Start), Allowed);
+                assert_ne!(permit(facts, Command::Stop), Allowed);
+            }
+        }
+    }
+
+    #[test]
+    fn an_owner_may_do_what_the_state_offers() {
+        let active = Facts {
+            payment: Payment::Active,
+            existing: Existing::Running,
+            ..Facts::NEW
+        };
+        let failed = Facts {
+            existing: Existing::Nothing,
+            gave_up: Some(JobKind::Provision),
+            ..active
+        };
+        let paused = Facts {
+            existing: Existing::Stopped,
+            wish: Wish::Stop,
+            ..active
+        };
+        let suspended = Facts {
+            existing: Existing::Stopped,
+            payment: Payment::PastDue,
+            ..active
+        };
+        for (facts, retry, stop, start) in [
+            (active, Nothing, Allowed, Done),
+            (failed, Allowed, Nothing, Done),
+            (paused, Nothing, Done, Allowed),
+            (suspended, Nothing, Allowed, Unpaid),
+            (Facts::NEW, Unpaid, Unpaid, Unpaid),
+        ] {
+            let met = [Command::Retry, Command::Stop, Command::Start].map(|c| permit(facts, c));
+            assert_eq!(met, [retry, stop, start], "{facts:?}");
+        }
+    }
+}
