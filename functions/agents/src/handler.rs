@@ -1,18 +1,17 @@
-//! The operator's view of one agent.
-//! It must not know how a status comes about.
+//! The function's dependencies and paths: the operator's API, and the pages.
+//! It must not know what either of them does.
 
-use crate::view::AgentView;
+use crate::{api, page};
 use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::{HeaderMap, header},
-    routing::get,
+    Router,
+    http::{HeaderMap, HeaderValue, header},
+    middleware::map_response,
+    response::Response,
 };
-use domain::AgentId;
-use host::{ApiError, Clock, Nudges, same_secret};
+use host::{ApiError, Clock, Entropy, Nudges, same_secret};
 use secrecy::SecretString;
 use std::sync::Arc;
-use store::{Store, StoreError};
+use store::Store;
 
 /// What the agents function needs.
 #[derive(Debug)]
@@ -23,42 +22,35 @@ pub struct Deps {
     pub nudges: Nudges,
     /// The time.
     pub clock: Clock,
+    /// New ids.
+    pub entropy: Entropy,
     /// The operator's token.
     pub api_token: SecretString,
+    /// Signs status links.
+    pub link_key: SecretString,
+    /// Origin of this deployment as people reach it; links are paths only without it.
+    pub public_url: Option<String>,
 }
 
 /// The function's paths.
 pub fn routes(deps: Arc<Deps>) -> Router {
-    host::router(
-        Router::new()
-            .route("/agents/{id}", get(show))
-            .with_state(deps),
-    )
+    let routes = api::routes().merge(page::routes()).with_state(deps);
+    host::router(routes).layer(map_response(keep_nowhere))
 }
 
-async fn show(
-    State(deps): State<Arc<Deps>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Json<AgentView>, ApiError> {
-    deps.admit(&headers)?;
-    let id: AgentId = id
-        .parse()
-        .map_err(|error| ApiError::malformed(format!("{error}")))?;
-    let now = deps.clock.now();
-    let status = deps
-        .store
-        .agent_status(id, now)
-        .await
-        .map_err(|error| failed(id, &error))?;
-    let status = status.ok_or_else(|| ApiError::not_found("there is no such agent"))?;
-    deps.nudges.remind(status.any_due, now).await;
-    Ok(Json(AgentView::of(&status, now)))
+/// How an agent is changes all the time and is nobody else's business: what does not say
+/// otherwise is kept by no cache.
+async fn keep_nowhere(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
 }
 
 impl Deps {
     /// Lets in whoever holds the operator's token.
-    fn admit(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    pub(crate) fn admit(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let given = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
@@ -73,14 +65,5 @@ impl Deps {
         Err(ApiError::unauthorized(
             "Authorization: Bearer with the API_TOKEN is needed",
         ))
-    }
-}
-
-fn failed(agent_id: AgentId, error: &StoreError) -> ApiError {
-    tracing::error!(%agent_id, %error, "the status could not be read");
-    if error.is_unavailable() {
-        ApiError::unavailable("the database is not available")
-    } else {
-        ApiError::internal("the status could not be read")
     }
 }

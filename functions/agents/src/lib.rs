@@ -1,6 +1,9 @@
-//! Says how an agent is.
+//! Says how an agent is, takes commands, and shows the pages.
 //! It must not know Stripe, GitHub, Hetzner or Tailscale.
 
+mod api;
 pub mod handler;
+pub mod link;
+mod page;
 pub mod settings;
 pub mod view;

@@ -4,7 +4,7 @@ use agents::{
     handler::{Deps, routes},
     settings::Settings,
 };
-use host::{Clock, Nudges, Reader, StartError};
+use host::{Clock, Entropy, Nudges, Reader, StartError};
 use std::{process::ExitCode, sync::Arc};
 use store::{ConnectConfig, Store};
 
@@ -18,18 +18,22 @@ async fn run(reader: Reader) -> Result<(), StartError> {
         database,
         queue,
         api_token,
+        link_key,
+        public_url,
     } = Settings::read(reader)?;
     let config = ConnectConfig {
         url: database.url,
         ca_pem: database.ca_pem,
     };
     let store = Store::new(&config).map_err(StartError::other)?;
-    let nudges = Nudges::new(queue);
     let deps = Deps {
         store,
-        nudges,
+        nudges: Nudges::new(queue),
         clock: Clock::system(),
+        entropy: Entropy::system(),
         api_token,
+        link_key,
+        public_url,
     };
     host::serve(routes(Arc::new(deps))).await
 }

@@ -2,7 +2,8 @@
 //! what is awaited. It must not know HTTP or where a status comes from.
 
 use domain::{
-    AgentState, AttemptState, ErrorClass, Fence, JobId, JobKind, JobState, Payment, Timestamp, Wish,
+    AgentId, AgentState, AttemptState, Command, ErrorClass, Fence, JobId, JobKind, JobState,
+    Payment, Permission, Timestamp, Wish, permit,
 };
 use serde::Serialize;
 use store::{AgentStatus, AttemptStatus, InstanceStatus, JobStatus};
@@ -11,7 +12,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 /// An agent.
 #[derive(Debug, Clone, Serialize)]
 pub struct AgentView {
-    agent_id: domain::AgentId,
+    agent_id: AgentId,
     name: String,
     status: AgentState,
     /// Why it is so, when something went wrong or waits.
@@ -23,10 +24,12 @@ pub struct AgentView {
     region: String,
     reference: Option<String>,
     /// The agent that the checkout named although it belongs to another live subscription.
-    conflict: Option<domain::AgentId>,
+    conflict: Option<AgentId>,
     job: Option<JobView>,
     instance: Option<InstanceView>,
     steps: Vec<StepView>,
+    /// What the operator can command now.
+    allowed: Vec<Command>,
     created_at: String,
     updated_at: String,
     /// When it first became active.
@@ -111,6 +114,7 @@ impl AgentView {
                     at: rfc3339(passed.at),
                 })
                 .collect(),
+            allowed: allowed(status),
             created_at: rfc3339(status.created_at),
             updated_at: rfc3339(status.updated_at),
         }
@@ -159,6 +163,14 @@ impl InstanceView {
     }
 }
 
+fn allowed(status: &AgentStatus) -> Vec<Command> {
+    Command::ALL
+        .iter()
+        .copied()
+        .filter(|command| permit(status.facts, *command) == Permission::Allowed)
+        .collect()
+}
+
 /// What has to happen before anything changes, in words; none when nothing is to be done.
 fn awaits(state: AgentState, job: Option<&JobStatus>, now: Timestamp) -> Option<String> {
     let Some(job) = job else {
@@ -200,7 +212,7 @@ const fn of_state(state: AgentState) -> Option<&'static str> {
 }
 
 /// UTC with microseconds, as far as there are any.
-fn rfc3339(at: Timestamp) -> String {
+pub(crate) fn rfc3339(at: Timestamp) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.micros()).saturating_mul(1000))
         .ok()
         .and_then(|at| at.format(&Rfc3339).ok())

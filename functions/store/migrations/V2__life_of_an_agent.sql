@@ -16,7 +16,7 @@ ALTER TABLE agents
 
 CREATE INDEX agents_newest ON agents (created_at DESC, agent_id DESC);
 CREATE INDEX agents_of_state ON agents (state, created_at DESC, agent_id DESC);
-CREATE INDEX attempts_done ON attempts (finished_at DESC) WHERE state = 'succeeded';
+CREATE INDEX jobs_done ON jobs (kind, finished_at DESC) WHERE state = 'succeeded';
 
 ALTER TABLE attempts
     ADD COLUMN inventory_asked boolean NOT NULL DEFAULT false,

@@ -23,9 +23,10 @@ SELECT
             SELECT what.step, (percentile_cont(0.5) WITHIN GROUP (
                 ORDER BY extract(epoch FROM what.at - done.opened_at)) * 1000000)::bigint AS micros
             FROM (
-                SELECT t.* FROM attempts t JOIN jobs j USING (job_id)
-                WHERE t.state = 'succeeded' AND j.kind = job.kind
-                ORDER BY t.finished_at DESC LIMIT 20
+                SELECT t.* FROM (
+                    SELECT job_id FROM jobs WHERE kind = job.kind AND state = 'succeeded'
+                    ORDER BY finished_at DESC LIMIT 20
+                ) AS j JOIN attempts t ON t.job_id = j.job_id AND t.state = 'succeeded'
             ) AS done
             CROSS JOIN LATERAL (
                 SELECT 'claimed' AS step, done.claimed_at AS at

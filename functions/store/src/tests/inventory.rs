@@ -8,7 +8,7 @@ use crate::{
 use domain::{AgentId, Command, ErrorClass, Fence, JobId, News};
 use futures_util::future::join_all;
 
-fn server(server_id: &str, agent: impl ToString) -> SeenServer {
+fn server(server_id: &str, agent: &(impl ToString + ?Sized)) -> SeenServer {
     SeenServer {
         server_id: server_id.to_owned(),
         agent_id: agent.to_string(),
@@ -57,6 +57,14 @@ async fn cancel(world: &World, agent: AgentId, now: u64) {
     world.store.record_event(&event, at(now)).await.unwrap();
 }
 
+async fn unpaid(world: &World, draft: AgentId) {
+    let unpaid = crate::EventRecord {
+        news: Some(News::None),
+        ..world.payment("evt_draft", "sub_draft", draft)
+    };
+    world.store.record_event(&unpaid, at(17)).await.unwrap();
+}
+
 async fn gone(world: &World, server_id: &str) -> OpenedAttempt {
     let attempt = active(world, server_id).await;
     cancel(world, attempt.agent_id, 20).await;
@@ -95,23 +103,19 @@ async fn only_an_agent_that_is_over_and_at_rest_gets_a_job() {
         open(&world, now).await;
     }
     let draft = AgentId(world.id());
-    let unpaid = crate::EventRecord {
-        news: Some(News::None),
-        ..world.payment("evt_draft", "sub_draft", draft)
-    };
-    world.store.record_event(&unpaid, at(17)).await.unwrap();
+    unpaid(&world, draft).await;
     // Something was swept of it just now.
-    sweep(&world, &over, &[server("x2", busy.agent_id)], 2000).await;
+    sweep(&world, &over, &[server("x2", &busy.agent_id)], 2000).await;
     let seen = [
-        server("s1", over.agent_id),
-        server("s1 again", over.agent_id),
-        server("x2", busy.agent_id),
-        server("s3", settled.agent_id),
-        server("second", settled.agent_id),
-        server("of a failed one", failed.agent_id),
-        server("s4", stopping.agent_id),
-        server("of a draft", draft),
-        server("of nobody", AgentId(world.id())),
+        server("s1", &over.agent_id),
+        server("s1 again", &over.agent_id),
+        server("x2", &busy.agent_id),
+        server("s3", &settled.agent_id),
+        server("second", &settled.agent_id),
+        server("of a failed one", &failed.agent_id),
+        server("s4", &stopping.agent_id),
+        server("of a draft", &draft),
+        server("of nobody", &AgentId(world.id())),
         server("garbage", "'; DROP TABLE agents; --"),
         server("no label", ""),
     ];
@@ -121,11 +125,8 @@ async fn only_an_agent_that_is_over_and_at_rest_gets_a_job() {
         world.state(over.agent_id).await,
         "deleting: destroy queued none"
     );
-    let mut odd: Vec<(&str, &str)> = swept
-        .strays
-        .iter()
-        .map(|stray| (stray.server_id.as_str(), stray.why.as_str()))
-        .collect();
+    let odd = swept.strays.iter();
+    let mut odd: Vec<_> = odd.map(|one| (&*one.server_id, &*one.why)).collect();
     odd.sort_unstable();
     let unknown = "no agent of this id is known";
     assert_eq!(
@@ -151,7 +152,7 @@ async fn only_an_agent_that_is_over_and_at_rest_gets_a_job() {
 async fn what_changed_a_moment_ago_is_left_alone() {
     let world = World::new().await;
     let over = gone(&world, "s1").await;
-    let seen = [server("s1", over.agent_id)];
+    let seen = [server("s1", &over.agent_id)];
     assert_eq!(sweep(&world, &over, &seen, 149).await, Swept::default());
     assert_eq!(sweep(&world, &over, &seen, 150).await.queued.len(), 1);
 }
@@ -164,7 +165,7 @@ async fn a_stray_is_told_once_and_gone_when_a_whole_inventory_lacks_it() {
     let ask = "UPDATE attempts SET inventory_asked = true";
     client.batch_execute(ask).await.unwrap();
     let second = active(&world, "s2").await;
-    let stray = server("stray", second.agent_id);
+    let stray = server("stray", &second.agent_id);
     let told = |swept: Swept| -> Vec<String> {
         let strays = swept.strays.into_iter();
         strays.map(|stray: Stray| stray.server_id).collect()
@@ -198,7 +199,7 @@ async fn a_stray_is_told_once_and_gone_when_a_whole_inventory_lacks_it() {
     assert_eq!(shown().await, ["stray"]);
     sweep(&world, &asked, &[], 1600).await;
     assert_eq!(shown().await, [""; 0]);
-    let unknown = server("stray", AgentId(world.id()));
+    let unknown = server("stray", &AgentId(world.id()));
     assert_eq!(
         told(sweep(&world, &asked, &[unknown], 1700).await),
         ["stray"]
@@ -263,7 +264,7 @@ async fn three_hundred_servers_among_many_agents_are_taken_in_one_statement() {
     client.batch_execute(many).await.unwrap();
     let by = active(&world, "s1").await;
     let seen: Vec<SeenServer> = (0..300)
-        .map(|number| server(&number.to_string(), AgentId(world.id())))
+        .map(|number| server(&number.to_string(), &AgentId(world.id())))
         .collect();
     assert_eq!(sweep(&world, &by, &seen, 100).await.strays.len(), 300);
     assert_eq!(

@@ -194,3 +194,26 @@ async fn every_state_meets_every_command_and_every_word_of_stripes() {
     let reached: BTreeSet<AgentState> = WAYS.iter().map(|(state, _)| *state).collect();
     assert_eq!(reached.len(), AgentState::ALL.len());
 }
+
+#[tokio::test]
+async fn a_repeat_of_an_event_changes_nothing_in_any_state() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let all = "SELECT jsonb_build_object('agents', (SELECT jsonb_agg(to_jsonb(a)) FROM agents a),
+        'jobs', (SELECT jsonb_agg(to_jsonb(j) ORDER BY job_id) FROM jobs j),
+        'subscriptions', (SELECT jsonb_agg(to_jsonb(s)) FROM subscriptions s),
+        'timeline', (SELECT count(*) FROM timeline))";
+    let mut repeated = 0;
+    for (_, way) in WAYS {
+        world.clear().await;
+        let mut walk = Walk::new(&world, &client);
+        for step in *way {
+            walk.act(*step).await;
+        }
+        let before: serde_json::Value = client.query_one(all, &[]).await.unwrap().get(0);
+        repeated += walk.hear_all_again().await;
+        let after: serde_json::Value = client.query_one(all, &[]).await.unwrap().get(0);
+        assert_eq!(after, before, "{way:?}");
+    }
+    assert!(repeated > WAYS.len());
+}

@@ -39,6 +39,7 @@ pub(super) struct Walk<'world> {
     live: Option<OpenedAttempt>,
     claimed: bool,
     marks: Vec<PaymentMark>,
+    told: Vec<EventRecord>,
     now: u64,
 }
 
@@ -51,6 +52,7 @@ impl<'world> Walk<'world> {
             live: None,
             claimed: false,
             marks: Vec::new(),
+            told: Vec::new(),
             now: 0,
         }
     }
@@ -140,7 +142,18 @@ impl<'world> Walk<'world> {
         });
         let heard = self.world.store.record_event(&record, now).await.unwrap();
         assert_eq!((heard.agent_id, heard.duplicate), (Some(self.agent), false));
+        self.told.push(record);
         vec![Change::Payment(payment_of(false, &self.marks))]
+    }
+
+    /// Tells every event again; answers how many there were.
+    pub(super) async fn hear_all_again(&mut self) -> usize {
+        self.now += 2000;
+        for event in &self.told {
+            let heard = self.world.store.record_event(event, at(self.now)).await;
+            assert!(heard.unwrap().duplicate);
+        }
+        self.told.len()
     }
 
     async fn command(&self, command: Command, now: Timestamp) -> Vec<Change> {
