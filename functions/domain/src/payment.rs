@@ -196,7 +196,11 @@ mod tests {
                 Payment::Active,
             ),
             (&[Disputed, News::None], Payment::None, Payment::None),
-            (&[DisputeLost, DisputeWon], Payment::PastDue, Payment::PastDue),
+            (
+                &[DisputeLost, DisputeWon],
+                Payment::PastDue,
+                Payment::PastDue,
+            ),
             (
                 &[PastDue, DisputeLost, DisputeWon],
                 Payment::PastDue,

@@ -1,10 +1,12 @@
 -- What follows from an agent's facts, and what is kept of every change.
 
-CREATE OR REPLACE FUNCTION any_due(now timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT FROM jobs WHERE state IN ('queued', 'dispatched', 'running')
+-- In plpgsql, which plans a query once per session; sql would plan it at every call.
+CREATE OR REPLACE FUNCTION any_due(now timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM jobs WHERE state IN ('queued', 'dispatched', 'running')
                    AND due_at < any_due.now - interval '5 seconds')
-        OR EXISTS (SELECT FROM run_cancels WHERE due_at < any_due.now - interval '5 seconds')
-$$;
+        OR EXISTS (SELECT FROM run_cancels WHERE due_at < any_due.now - interval '5 seconds');
+END $$;
 
 CREATE OR REPLACE FUNCTION cause() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT nullif(current_setting('slipway.cause', true), '')

@@ -30,9 +30,12 @@ BEGIN
 END $$;
 
 -- What is paid for a subscription, from all events that are joined with it: domain::payment_of.
+-- Nulls when nothing is said yet.
 CREATE OR REPLACE FUNCTION payment_of(subscription text, OUT payment text, OUT created bigint,
                                       OUT event text, OUT reason text)
-LANGUAGE sql STABLE AS $$
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
     WITH mark AS (
         SELECT m.* FROM payment_marks m
         JOIN payment_refs r USING (ref)
@@ -65,10 +68,11 @@ LANGUAGE sql STABLE AS $$
            CASE WHEN s.payment <> 'active' THEN s.reason
                 ELSE (SELECT d.reason FROM open_dispute d
                       ORDER BY d.created DESC, d.event_id DESC LIMIT 1) END
+    INTO payment, created, event, reason
     FROM standing s JOIN payment_order o USING (payment)
     ORDER BY o.age DESC, s.stands DESC, s.created DESC, o.rank DESC, s.event_id DESC
-    LIMIT 1
-$$;
+    LIMIT 1;
+END $$;
 
 -- Binds a subscription to the agent that its checkout names; to another one when that one is
 -- bound already, or was deleted before it was paid. Whoever comes first has it.
