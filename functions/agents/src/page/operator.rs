@@ -210,7 +210,11 @@ fn filter(asked: &Asked) -> Option<AgentFilter> {
             .map(|word| word.parse())
             .transpose()
             .ok()?,
-        text: given(&asked.q).map(|text| text.trim().chars().take(200).collect()),
+        // No text in the database holds a control character, and PostgreSQL refuses NUL.
+        text: given(&asked.q).map(|text| {
+            let kept = text.trim().chars().filter(|c| !c.is_control());
+            kept.take(200).collect()
+        }),
         after: match given(&asked.after) {
             Some(text) => Some(mark(&text)?),
             None => None,
