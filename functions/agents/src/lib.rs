@@ -2,6 +2,7 @@
 //! It must not know Stripe, GitHub, Hetzner or Tailscale.
 
 mod api;
+mod cursor;
 pub mod handler;
 pub mod link;
 mod page;

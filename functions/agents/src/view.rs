@@ -2,7 +2,7 @@
 //! what is awaited. It must not know HTTP or where a status comes from.
 
 use domain::{
-    AgentId, AgentState, AttemptState, Command, ErrorClass, Fence, JobId, JobKind, JobState,
+    AgentId, AgentState, AttemptState, Command, ErrorClass, Fence, JobId, JobKind, JobState, News,
     Payment, Permission, Timestamp, Wish, permit,
 };
 use serde::Serialize;
@@ -94,7 +94,7 @@ impl AgentView {
                 .reason
                 .clone()
                 .or_else(|| job.and_then(|job| job.reason.clone())),
-            awaits: awaits(status.state, job, now),
+            awaits: awaits(status, job, now),
             payment: status.payment,
             wish: status.wish,
             region: status.region.clone(),
@@ -172,9 +172,9 @@ fn allowed(status: &AgentStatus) -> Vec<Command> {
 }
 
 /// What has to happen before anything changes, in words; none when nothing is to be done.
-fn awaits(state: AgentState, job: Option<&JobStatus>, now: Timestamp) -> Option<String> {
+fn awaits(status: &AgentStatus, job: Option<&JobStatus>, now: Timestamp) -> Option<String> {
     let Some(job) = job else {
-        return of_state(state).map(str::to_owned);
+        return of_state(status).map(str::to_owned);
     };
     let live = job
         .attempt
@@ -196,8 +196,11 @@ fn awaits(state: AgentState, job: Option<&JobStatus>, now: Timestamp) -> Option<
 }
 
 /// What an agent without an open job waits for.
-const fn of_state(state: AgentState) -> Option<&'static str> {
-    match state {
+fn of_state(status: &AgentStatus) -> Option<&'static str> {
+    match status.state {
+        AgentState::Suspended if status.payment_news == Some(News::Disputed) => {
+            Some("the end of the dispute")
+        }
         AgentState::Draft | AgentState::Suspended => Some("payment"),
         AgentState::AwaitingCredentials => Some("the owner's credentials"),
         AgentState::Paused => Some("the owner's start"),

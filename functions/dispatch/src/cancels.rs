@@ -19,6 +19,9 @@ const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// A run that still goes on after it was asked this often is given up.
 const ASKED_MAX: i16 = 10;
 
+/// One about which GitHub tells nothing is given up after this many looks, two hours.
+const UNSEEN_MAX: i16 = 120;
+
 impl Deps {
     /// Looks for runs that nobody knows of, of attempts that are over: those that are not over
     /// have to end. One that is not found is turned away when it claims, so this only saves time.
@@ -80,24 +83,27 @@ impl Deps {
 
     /// Ends a run that was asked to; answers whether nothing is left to do.
     async fn insist(&self, run: RunCancel, now: Timestamp) -> bool {
-        let RunCancel { run_id, asked } = run;
+        let RunCancel { run_id, .. } = run;
         match self.github.look_at(run_id, now).await.sight {
             Sight::Over | Sight::None => return true,
-            Sight::Unknown => return false,
+            Sight::Unknown => return is_given_up(run, UNSEEN_MAX),
             Sight::Alive => {}
         }
         match self.github.force_cancel(run_id, now).await {
             Asked::Gone => true,
-            Asked::Unknown => false,
-            Asked::Taken | Asked::Declined if asked < ASKED_MAX => false,
-            Asked::Taken | Asked::Declined => {
-                tracing::error!(
-                    run_id,
-                    asked,
-                    "the run does not end; end it by hand at GitHub"
-                );
-                true
-            }
+            Asked::Unknown => is_given_up(run, UNSEEN_MAX),
+            Asked::Taken | Asked::Declined => is_given_up(run, ASKED_MAX),
         }
     }
+}
+
+fn is_given_up(RunCancel { run_id, asked }: RunCancel, most: i16) -> bool {
+    if asked >= most {
+        tracing::error!(
+            run_id,
+            asked,
+            "the run does not end; end it by hand at GitHub"
+        );
+    }
+    asked >= most
 }

@@ -92,18 +92,27 @@ impl Deps {
     async fn leaves_some(&self) -> Result<bool, Trouble> {
         let began = self.clock.now();
         let is_slow = || self.clock.now().since(began) > SLOW;
-        let mut full = self.start_due(BATCH).await?;
+        // A run that has to end is asked to before the next one of its agent is started.
+        let mut full = is_full(self.end_runs(CANCEL_BATCH).await?, CANCEL_BATCH);
+        full |= self.start_due(BATCH).await?;
         if is_slow() {
             return Ok(true);
         }
         let overdue = self.look_after_overdue(OVERDUE_BATCH).await?;
         full |= is_full(overdue.attempts, OVERDUE_BATCH);
+        if is_slow() {
+            return Ok(true);
+        }
+        full |= is_full(self.end_runs(CANCEL_BATCH).await?, CANCEL_BATCH);
         if overdue.is_job_due {
             if is_slow() {
                 return Ok(true);
             }
-            // What follows an aborted attempt waits for nobody.
+            // What follows an aborted attempt waits for no search.
             full |= self.start_due(BATCH).await?;
+        }
+        if overdue.unseen.is_empty() {
+            return Ok(full);
         }
         if is_slow() {
             return Ok(true);
@@ -112,8 +121,7 @@ impl Deps {
         if is_slow() {
             return Ok(true);
         }
-        full |= is_full(self.end_runs(CANCEL_BATCH).await?, CANCEL_BATCH);
-        Ok(full)
+        Ok(full | is_full(self.end_runs(CANCEL_BATCH).await?, CANCEL_BATCH))
     }
 
     /// Sees to it that every open job has a nudge under way: those whose nudge came too early,

@@ -13,7 +13,7 @@ use domain::{
 };
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
-use store::{Expiry, OverdueAttempt};
+use store::{Expiry, OverdueAttempt, StoreError};
 
 /// When GitHub could not be asked, it is asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
@@ -74,7 +74,12 @@ impl Deps {
         let fates: Vec<Result<_, Trouble>> = stream::iter(overdue)
             .map(|attempt| {
                 Box::pin(async move {
-                    let fate = self.look_after(&attempt).await?;
+                    let fate = match self.look_after(&attempt).await {
+                        Err(Trouble::Store(error)) if !error.is_unavailable() => {
+                            self.put_off(&attempt, &error).await?
+                        }
+                        fate => fate?,
+                    };
                     Ok((attempt, fate))
                 })
             })
@@ -88,6 +93,17 @@ impl Deps {
             }
         }
         Ok(looked)
+    }
+
+    /// One attempt that the database refuses to move must not stand in the way of all others.
+    async fn put_off(&self, attempt: &OverdueAttempt, error: &StoreError) -> Result<Fate, Trouble> {
+        let (job_id, fence) = (attempt.job_id, attempt.fence);
+        tracing::error!(%job_id, %fence, %error, "an attempt could not be looked after");
+        let now = self.clock.now();
+        let due = now.plus(ASK_AGAIN);
+        self.store.put_off_job(job_id, due, now).await?;
+        self.arm(job_id, due, now).await?;
+        Ok(Fate::Live)
     }
 
     async fn look_after(&self, attempt: &OverdueAttempt) -> Result<Fate, Trouble> {

@@ -84,6 +84,9 @@ pub struct Facts {
 pub enum Change {
     /// Stripe says something new.
     Payment(Payment),
+    /// Another payment while it is paid, or another cancel of what is canceled: what was given up
+    /// is tried again.
+    Confirmed,
     /// The owner commands, or asks for another try with the same wish.
     Wish(Wish),
     /// New configuration was stored.
@@ -169,12 +172,19 @@ impl Facts {
         match change {
             Change::Payment(payment) => {
                 let news = payment != self.payment && payment.age() >= self.payment.age();
-                // A new cancel of what could not be removed lets it be tried again.
-                let again = payment == self.payment
-                    && payment == Payment::Canceled
-                    && self.gave_up == Some(JobKind::Destroy);
-                (news || again).then_some(Self {
+                news.then_some(Self {
                     payment,
+                    gave_up: None,
+                    ..self
+                })
+            }
+            Change::Confirmed => {
+                let again = match self.payment {
+                    Payment::Active => self.gave_up.is_some(),
+                    Payment::Canceled => self.gave_up == Some(JobKind::Destroy),
+                    Payment::None | Payment::PastDue => false,
+                };
+                again.then_some(Self {
                     gave_up: None,
                     ..self
                 })

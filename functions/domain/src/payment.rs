@@ -42,10 +42,14 @@ impl Payment {
 words! {
     /// What one event says about the money.
     News {
-        /// Nothing is paid yet, or the first payment failed.
+        /// Nothing is paid yet.
         None => "none",
-        /// Paid, or in trial.
+        /// The first payment failed.
+        Failed => "failed",
+        /// Something was paid, or nothing was due.
         Active => "active",
+        /// The subscription stands, by payment or in trial; no payment itself.
+        Standing => "standing",
         /// A payment is missing.
         PastDue => "past_due",
         /// Over for good.
@@ -76,40 +80,52 @@ pub struct PaymentMark {
 
 /// What is paid when these events are known, in whatever order they came and however often.
 /// The greatest standing counts: canceled absorbs, `none` never takes back what was paid, else
-/// the latest wins. A charge given back or a dispute lost leaves the payment missing until a
-/// later one; of a one-off payment, giving it back ends it. An open dispute suspends. A lost one
-/// that was won after all says no more than that something was paid once.
+/// the latest wins. An open dispute suspends; so does a charge given back or a dispute lost, until
+/// something is paid later: that a subscription stands is no payment. A one-off payment that was
+/// given back, or failed, is over.
 pub fn payment_of(one_off: bool, marks: &[PaymentMark]) -> Payment {
-    let closed = |dispute: &Option<String>| {
-        let closing = |mark: &&PaymentMark| {
-            matches!(mark.news, News::DisputeWon | News::DisputeLost) && mark.dispute == *dispute
-        };
-        marks.iter().filter(closing).max_by_key(|mark| mark.place())
-    };
     let standing = marks.iter().filter_map(|mark| {
-        let overturned = mark.news == News::DisputeLost && closed(&mark.dispute) != Some(mark);
         let payment = match mark.news {
-            News::None => Payment::None,
-            News::Active => Payment::Active,
+            News::Refunded | News::Failed if one_off => Payment::Canceled,
+            News::None | News::Failed => Payment::None,
+            News::Active | News::Standing => Payment::Active,
+            News::PastDue => Payment::PastDue,
             News::Canceled => Payment::Canceled,
-            News::Refunded if one_off => Payment::Canceled,
-            News::PastDue | News::Refunded | News::DisputeLost => Payment::PastDue,
-            News::Disputed | News::DisputeWon => return None,
+            News::Refunded | News::Disputed | News::DisputeWon | News::DisputeLost => return None,
         };
         let (created, event) = mark.place();
-        let place = (payment.age(), !overturned, created, payment.rank(), event);
-        Some((place, payment))
+        Some(((payment.age(), created, payment.rank(), event), payment))
     });
     let payment = standing.max().map_or(Payment::None, |(_, payment)| payment);
-    // One that is open after its latest end was taken up again.
-    let disputed = marks.iter().any(|mark| {
-        let end = closed(&mark.dispute).map(|end| end.created);
-        mark.news == News::Disputed && end.is_none_or(|end| end < mark.created)
-    });
-    if payment == Payment::Active && disputed {
+    if payment == Payment::Active && marks.iter().any(|mark| suspends(mark, marks)) {
         Payment::PastDue
     } else {
         payment
+    }
+}
+
+/// Whether a mark takes away, among all the others, what was paid.
+fn suspends(mark: &PaymentMark, all: &[PaymentMark]) -> bool {
+    let paid_later = || {
+        all.iter()
+            .any(|other| other.news == News::Active && other.created > mark.created)
+    };
+    let closing = |other: &&PaymentMark| {
+        matches!(other.news, News::DisputeWon | News::DisputeLost) && other.dispute == mark.dispute
+    };
+    let end = || all.iter().filter(closing).max_by_key(|other| other.place());
+    match mark.news {
+        News::Refunded => !paid_later(),
+        News::DisputeLost => end() == Some(mark) && !paid_later(),
+        // One that is open after its latest end was taken up again.
+        News::Disputed => end().is_none_or(|end| end.created < mark.created),
+        News::None
+        | News::Failed
+        | News::Active
+        | News::Standing
+        | News::PastDue
+        | News::Canceled
+        | News::DisputeWon => false,
     }
 }
 
@@ -125,7 +141,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn mark() -> impl Strategy<Value = PaymentMark> {
-        (0..4_i64, 0..8_usize, 0..5_u8, 0..2_u8).prop_map(|(created, news, event, dispute)| {
+        (0..4_i64, 0..10_usize, 0..5_u8, 0..2_u8).prop_map(|(created, news, event, dispute)| {
             let news = News::ALL[news];
             let about_one = matches!(news, News::Disputed | News::DisputeWon | News::DisputeLost);
             PaymentMark {
@@ -151,7 +167,10 @@ mod tests {
 
     #[test]
     fn what_is_paid_follows_the_latest_news() {
-        use News::{Active, Canceled, DisputeLost, DisputeWon, Disputed, PastDue, Refunded};
+        use News::{
+            Active, Canceled, DisputeLost, DisputeWon, Disputed, Failed, PastDue, Refunded,
+            Standing,
+        };
         for (news, subscription, one_off) in [
             (&[][..], Payment::None, Payment::None),
             (&[News::None, Active], Payment::Active, Payment::Active),
@@ -196,11 +215,24 @@ mod tests {
                 Payment::Active,
             ),
             (&[Disputed, News::None], Payment::None, Payment::None),
+            (&[DisputeLost, DisputeWon], Payment::None, Payment::None),
             (
-                &[DisputeLost, DisputeWon],
+                &[Active, Refunded, Standing],
+                Payment::PastDue,
+                Payment::Canceled,
+            ),
+            (
+                &[Active, Disputed, DisputeLost, Standing],
                 Payment::PastDue,
                 Payment::PastDue,
             ),
+            (
+                &[Active, PastDue, Standing],
+                Payment::Active,
+                Payment::Active,
+            ),
+            (&[News::None, Failed], Payment::None, Payment::Canceled),
+            (&[Failed, Active], Payment::Active, Payment::Canceled),
             (
                 &[PastDue, DisputeLost, DisputeWon],
                 Payment::PastDue,

@@ -7,7 +7,12 @@ use domain::{
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
 fn changes() -> Vec<Change> {
-    let mut changes = vec![Change::Configuration, Change::Opened, Change::Found];
+    let mut changes = vec![
+        Change::Configuration,
+        Change::Opened,
+        Change::Found,
+        Change::Confirmed,
+    ];
     changes.extend(Payment::ALL.iter().copied().map(Change::Payment));
     changes.extend(Wish::ALL.iter().copied().map(Change::Wish));
     changes.extend(

@@ -29,6 +29,13 @@ ALTER TABLE timeline
     ADD CONSTRAINT timeline_machine_check CHECK (
         machine IN ('agent', 'job', 'attempt', 'step', 'payment', 'wish', 'existing', 'gave_up'));
 
+-- The timeline of an agent that was made before facts were kept in it begins here.
+INSERT INTO timeline (agent_id, at, machine, old, new, cause)
+SELECT a.agent_id, a.updated_at, fact.machine, '', fact.now, 'migration'
+FROM agents a CROSS JOIN LATERAL (
+    VALUES ('payment', a.payment), ('wish', a.wish), ('existing', a.existing),
+           ('gave_up', a.gave_up)) AS fact (machine, now);
+
 -- What events say of one payment is joined by the ids they name: those of one group belong
 -- together, and at most one of a group is a subscription.
 CREATE TABLE payment_refs (
@@ -45,8 +52,8 @@ CREATE TABLE payment_marks (
     event_id text COLLATE "C" PRIMARY KEY,
     ref text COLLATE "C" NOT NULL REFERENCES payment_refs,
     news text NOT NULL CHECK (
-        news IN ('none', 'active', 'past_due', 'canceled', 'refunded', 'disputed',
-                 'dispute_won', 'dispute_lost')),
+        news IN ('none', 'failed', 'active', 'standing', 'past_due', 'canceled', 'refunded',
+                 'disputed', 'dispute_won', 'dispute_lost')),
     dispute_id text,
     created bigint NOT NULL,
     -- One line for people, shown while this is what counts.
@@ -58,6 +65,9 @@ CREATE INDEX payment_marks_of_ref ON payment_marks (ref);
 INSERT INTO payment_refs SELECT subscription_id, subscription_id, true FROM subscriptions;
 INSERT INTO payment_marks SELECT payment_event, subscription_id, payment, NULL, payment_created
 FROM subscriptions;
+
+-- What people are told about the money: the news that decides.
+ALTER TABLE subscriptions ADD COLUMN payment_news text;
 
 CREATE TABLE checkouts (
     session_id text COLLATE "C" PRIMARY KEY,

@@ -5,7 +5,7 @@ SELECT
     agent.agent_id, agent.name, agent.region, agent.reference, agent.payment, agent.wish,
     agent.existing, agent.gave_up, agent.live, agent.config_pending,
     agent.state, agent.reason, agent.created_at, agent.updated_at,
-    subscription.conflict_agent_id,
+    subscription.conflict_agent_id, subscription.payment_news,
     job.job_id, job.kind, job.state AS job_state, job.attempts, job.reason AS job_reason,
     job.error_class, job.due_at,
     attempt.number, attempt.fence, attempt.state AS attempt_state, attempt.step,

@@ -21,7 +21,7 @@ SELECT
         SELECT server_id, agent_id, why,
                (extract(epoch FROM first_seen) * 1000000)::bigint AS first_seen,
                (extract(epoch FROM last_seen) * 1000000)::bigint AS last_seen
-        FROM strays WHERE gone_at IS NULL ORDER BY first_seen LIMIT $2) t
+        FROM strays WHERE gone_at IS NULL ORDER BY first_seen DESC LIMIT $2) t
     ) AS strays,
     (SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') FROM (
         SELECT subscription_id AS what, payment AS says,
@@ -34,10 +34,11 @@ SELECT
             SELECT FROM payment_refs AS other JOIN subscriptions AS s
                 ON s.subscription_id = other.ref AND s.agent_id IS NOT NULL
             WHERE other.grp = own.grp AND other.is_subscription)
-        ORDER BY since LIMIT $2) t
+        ORDER BY since DESC LIMIT $2) t
     ) AS unjoined,
     (SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') FROM (
         SELECT subscription_id AS subscription, conflict_agent_id AS named, agent_id AS got
-        FROM subscriptions WHERE conflict_agent_id IS NOT NULL ORDER BY created_at LIMIT $2) t
+        FROM subscriptions WHERE conflict_agent_id IS NOT NULL AND payment <> 'canceled'
+        ORDER BY created_at DESC LIMIT $2) t
     ) AS conflicts,
     any_due($1)

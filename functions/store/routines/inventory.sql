@@ -74,7 +74,7 @@ BEGIN
     END LOOP;
     -- A report holds at most 300 servers, and fewer when labels are long: only a short list shows
     -- what is not there any more.
-    IF whole AND cardinality(seen_servers) < 250 THEN
+    IF whole AND cardinality(seen_servers) < 200 THEN
         UPDATE strays s SET gone_at = now
         WHERE s.installation = take_inventory.installation AND s.gone_at IS NULL
             AND s.last_seen < now;

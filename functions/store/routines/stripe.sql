@@ -9,7 +9,9 @@ DECLARE
     named text[] := array_remove(subscription || refs, NULL);
     groups text[];
 BEGIN
-    IF cardinality(refs) > 0 THEN
+    IF cardinality(refs) > 0 AND (
+        SELECT count(*) < cardinality(named) OR count(DISTINCT grp) > 1
+        FROM payment_refs WHERE ref = ANY (named)) THEN
         -- Joining groups is done by one at a time, whichever ids it is about.
         PERFORM pg_advisory_xact_lock(hashtext('slipway.payment_refs'));
     END IF;
@@ -30,14 +32,15 @@ BEGIN
 END $$;
 
 -- What is paid for a subscription, from all events that are joined with it: domain::payment_of.
--- Nulls when nothing is said yet.
+-- With it the mark that stands, and the news and words that people are told. Nulls when nothing
+-- is said yet.
 CREATE OR REPLACE FUNCTION payment_of(subscription text, OUT payment text, OUT created bigint,
-                                      OUT event text, OUT reason text)
+                                      OUT event text, OUT news text, OUT reason text)
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
     WITH mark AS (
-        SELECT m.* FROM payment_marks m
+        SELECT m.*, subscription LIKE 'cs\_%' AS one_off FROM payment_marks m
         JOIN payment_refs r USING (ref)
         JOIN payment_refs own ON own.grp = r.grp AND own.ref = payment_of.subscription
     ), closed AS (
@@ -45,32 +48,33 @@ BEGIN
         WHERE news IN ('dispute_won', 'dispute_lost')
         ORDER BY dispute_id, created DESC, event_id DESC
     ), standing AS (
-        SELECT CASE WHEN news = 'refunded' AND payment_of.subscription LIKE 'cs\_%' THEN 'canceled'
-                    WHEN news = 'refunded' THEN 'past_due'
+        SELECT CASE WHEN news IN ('refunded', 'failed') THEN
+                        CASE WHEN one_off THEN 'canceled' ELSE 'none' END
+                    WHEN news = 'standing' THEN 'active'
                     ELSE news END AS payment,
-               true AS stands, created, event_id, reason
-        FROM mark WHERE news NOT IN ('disputed', 'dispute_won', 'dispute_lost')
-        UNION ALL
-        -- One that was won after all says no more than that something was paid once.
-        SELECT 'past_due', mark.event_id = closed.event_id, mark.created, mark.event_id,
-               mark.reason
-        FROM mark JOIN closed ON closed.dispute_id IS NOT DISTINCT FROM mark.dispute_id
-        WHERE mark.news = 'dispute_lost'
-    ), open_dispute AS (
-        SELECT created, event_id, reason FROM mark WHERE news = 'disputed'
-            AND NOT EXISTS (SELECT FROM closed
-                            WHERE closed.dispute_id IS NOT DISTINCT FROM mark.dispute_id
-                                AND closed.created >= mark.created)
+               created, event_id, news, reason
+        FROM mark
+        WHERE news IN ('none', 'failed', 'active', 'standing', 'past_due', 'canceled')
+            OR news = 'refunded' AND one_off
+    ), suspends AS (
+        SELECT m.created, m.event_id, m.news, m.reason
+        FROM mark m LEFT JOIN closed c ON c.dispute_id IS NOT DISTINCT FROM m.dispute_id
+        WHERE CASE m.news
+            WHEN 'disputed' THEN c.event_id IS NULL OR c.created < m.created
+            WHEN 'dispute_lost' THEN c.event_id = m.event_id
+            ELSE m.news = 'refunded' END
+            AND (m.news = 'disputed' OR NOT EXISTS (
+                SELECT FROM mark p WHERE p.news = 'active' AND p.created > m.created))
+        ORDER BY m.created DESC, m.event_id DESC LIMIT 1
     )
-    SELECT CASE WHEN s.payment = 'active' AND EXISTS (SELECT FROM open_dispute)
-                THEN 'past_due' ELSE s.payment END,
+    SELECT CASE WHEN s.payment = 'active' AND h.news IS NOT NULL THEN 'past_due'
+                ELSE s.payment END,
            s.created, s.event_id,
-           CASE WHEN s.payment <> 'active' THEN s.reason
-                ELSE (SELECT d.reason FROM open_dispute d
-                      ORDER BY d.created DESC, d.event_id DESC LIMIT 1) END
-    INTO payment, created, event, reason
-    FROM standing s JOIN payment_order o USING (payment)
-    ORDER BY o.age DESC, s.stands DESC, s.created DESC, o.rank DESC, s.event_id DESC
+           CASE WHEN s.payment = 'active' THEN coalesce(h.news, s.news) ELSE s.news END,
+           CASE WHEN s.payment = 'active' THEN h.reason ELSE s.reason END
+    INTO payment, created, event, news, reason
+    FROM standing s JOIN payment_order o USING (payment) LEFT JOIN suspends h ON true
+    ORDER BY o.age DESC, s.created DESC, o.rank DESC, s.event_id DESC
     LIMIT 1;
 END $$;
 
@@ -115,7 +119,7 @@ CREATE OR REPLACE FUNCTION record_event(
 LANGUAGE plpgsql AS $$
 DECLARE
     joined boolean := true;
-    fresh boolean := false;
+    fresh_news text;
     known subscriptions;
     paid record;
     primary_ref text := coalesce(subscription, refs[1]);
@@ -127,7 +131,7 @@ BEGIN
             INSERT INTO payment_marks VALUES (event, primary_ref, record_event.news, dispute,
                                               record_event.created, record_event.reason)
             ON CONFLICT DO NOTHING;
-            fresh := FOUND;
+            fresh_news := CASE WHEN FOUND THEN news END;
         END IF;
         SELECT r.ref INTO subscription FROM payment_refs r
         WHERE r.is_subscription
@@ -150,15 +154,22 @@ BEGIN
             INSERT INTO checkouts VALUES (session, subscription, to_timestamp(made_at))
             ON CONFLICT DO NOTHING;
         END IF;
+        IF known.payment <> 'none' THEN
+            -- What code before marks has merged into the row counts as well.
+            INSERT INTO payment_marks VALUES (known.payment_event, subscription, known.payment,
+                                              NULL, known.payment_created)
+            ON CONFLICT DO NOTHING;
+        END IF;
         SELECT * INTO paid FROM payment_of(subscription);
         IF paid.event IS NOT NULL THEN
-            UPDATE subscriptions s SET (payment, payment_created, payment_event, updated_at) =
-                (paid.payment, paid.created, paid.event, record_event.now)
+            UPDATE subscriptions s SET
+                (payment, payment_created, payment_event, payment_news, updated_at) =
+                (paid.payment, paid.created, paid.event, paid.news, record_event.now)
             WHERE s.subscription_id = subscription
-                AND (s.payment, s.payment_created, s.payment_event) <>
-                    (paid.payment, paid.created, paid.event);
+                AND (s.payment, s.payment_created, s.payment_event, s.payment_news)
+                    IS DISTINCT FROM (paid.payment, paid.created, paid.event, paid.news);
         END IF;
-        queued_job := move_payment(agent, coalesce(paid.payment, 'none'), fresh, paid.reason,
+        queued_job := move_payment(agent, coalesce(paid.payment, 'none'), fresh_news, paid.reason,
                                    fresh_job, now);
     ELSIF reason IS NOT NULL AND asked IS NOT NULL
         AND NOT EXISTS (SELECT FROM stripe_events e WHERE e.event_id = event) THEN
@@ -179,26 +190,34 @@ END $$;
 
 -- What is paid becomes a fact of the agent, and why it is not its reason. A new payment, and a new
 -- cancel of one that could not be removed, let it be tried again. Answers the queued job.
-CREATE OR REPLACE FUNCTION move_payment(agent uuid, paid text, fresh boolean, why text,
+CREATE OR REPLACE FUNCTION move_payment(agent uuid, paid text, fresh_news text, why text,
                                         fresh_job uuid, now timestamptz, OUT queued_job uuid)
 LANGUAGE plpgsql AS $$
 DECLARE
     known agents;
-    news boolean;
+    moves boolean;
+    again boolean;
     tells boolean;
 BEGIN
     SELECT * INTO known FROM agents a WHERE a.agent_id = agent FOR UPDATE;
-    news := known.payment <> paid
-        OR fresh AND paid = 'canceled' AND known.gave_up = 'destroy';
+    queued_job := known.queued_job_id;
+    -- What was paid is never unpaid: a mark that is missing takes no machine away.
+    IF NOT FOUND OR (SELECT o.age FROM payment_order o WHERE o.payment = paid)
+        < (SELECT o.age FROM payment_order o WHERE o.payment = known.payment) THEN
+        RETURN;
+    END IF;
+    moves := known.payment <> paid;
+    again := coalesce(
+        fresh_news = 'active' AND paid = 'active' AND known.gave_up <> 'none'
+        OR fresh_news = 'canceled' AND paid = 'canceled' AND known.gave_up = 'destroy', false);
     tells := known.gave_up = 'none' AND paid <> 'active' AND known.reason IS DISTINCT FROM why;
-    IF NOT FOUND OR NOT (news OR tells) THEN
-        queued_job := known.queued_job_id;
+    IF NOT (moves OR again OR tells) THEN
         RETURN;
     END IF;
     UPDATE agents a SET
         payment = paid,
-        gave_up = CASE WHEN news THEN 'none' ELSE a.gave_up END,
-        reason = why,
+        gave_up = CASE WHEN moves OR again THEN 'none' ELSE a.gave_up END,
+        reason = CASE WHEN moves OR tells THEN why ELSE a.reason END,
         fresh_job_id = fresh_job,
         updated_at = now
     WHERE a.agent_id = agent

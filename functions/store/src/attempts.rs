@@ -352,6 +352,21 @@ impl Store {
             .collect()
     }
 
+    /// Puts off a job that could not be looked after, so that it stands in nobody's way.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn put_off_job(
+        &self,
+        job: JobId,
+        due: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.query(&statement::PUT_OFF_JOB, &[&job.0, &time(due), &time(now)])
+            .await?;
+        Ok(())
+    }
+
     /// Remembers a nudge that was sent for a job. It comes after the sending, so that a nudge
     /// that never went is never relied on.
     ///

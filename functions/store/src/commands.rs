@@ -75,6 +75,8 @@ pub enum CommandOutcome {
         why: Permission,
         /// What is at work or comes next.
         running: Option<JobKind>,
+        /// The job that waits to be dispatched: nudge for it.
+        queued_job_id: Option<JobId>,
     },
     /// There is no such agent.
     NoSuchAgent,
@@ -161,6 +163,7 @@ fn outcome(row: &Row) -> Result<CommandOutcome, StoreError> {
             CommandOutcome::Refused {
                 why,
                 running: running.and_then(|kind| kind.parse().ok()),
+                queued_job_id,
             }
         }
     })

@@ -2,7 +2,7 @@
 
 use crate::{
     Store, StoreError,
-    row::{get, time, timestamp},
+    row::{get, maybe_time, time},
     statement,
 };
 use domain::{AgentId, EventId, JobId, News, SubscriptionId, Timestamp};
@@ -132,19 +132,23 @@ impl Store {
         })
     }
 
-    /// The agent of a checkout session; none when nothing was heard of the session yet.
+    /// The agent of a checkout session, none when nothing was heard of the session yet; and
+    /// whether something's due time is past, so that dispatch is to be nudged.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn checkout(&self, session_id: &str) -> Result<Option<Checkout>, StoreError> {
+    pub async fn checkout(
+        &self,
+        session_id: &str,
+        now: Timestamp,
+    ) -> Result<(Option<Checkout>, bool), StoreError> {
         let from = &statement::CHECKOUT;
-        let row = self.query_opt(from, &[&session_id]).await?;
-        row.map(|row| {
-            Ok(Checkout {
-                agent_id: AgentId(get(from, &row, "agent_id")?),
-                made_at: timestamp(get(from, &row, "made_at")?),
-            })
-        })
-        .transpose()
+        let row = self.query_one(from, &[&session_id, &time(now)]).await?;
+        let agent = get::<Option<_>>(from, &row, "agent_id")?.map(AgentId);
+        let made_at = maybe_time(from, &row, "made_at")?;
+        let checkout = agent
+            .zip(made_at)
+            .map(|(agent_id, made_at)| Checkout { agent_id, made_at });
+        Ok((checkout, get(from, &row, "any_due")?))
     }
 }

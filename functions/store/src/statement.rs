@@ -29,7 +29,7 @@ statements! {
         TEXT, TEXT, INT8, BOOL, TEXT, TEXT, TEXT_ARRAY, TEXT, TEXT, TEXT, INT8, BOOL, UUID, UUID,
         TEXT, TEXT, TEXT, TEXT, UUID, TIMESTAMPTZ
     ];
-    CHECKOUT => "checkout" [TEXT];
+    CHECKOUT => "checkout" [TEXT, TIMESTAMPTZ];
     CREATE_AGENT => "create_agent" [UUID, TEXT, TEXT, TEXT, TEXT, TEXT, UUID, TIMESTAMPTZ];
     COMMAND_AGENT => "command_agent" [UUID, TEXT, TEXT, TEXT, TEXT, UUID, TIMESTAMPTZ];
     TAKE_INVENTORY => "take_inventory" [
@@ -38,6 +38,7 @@ statements! {
     AGENTS_PAGE => "agents_page" [TEXT, TEXT, TIMESTAMPTZ, UUID, INT8];
     AGENT_EVENTS => "agent_events" [UUID, INT8, INT8];
     OVERVIEW => "overview" [TIMESTAMPTZ, INT8];
+    PUT_OFF_JOB => "put_off_job" [UUID, TIMESTAMPTZ, TIMESTAMPTZ];
     DUE_RUN_CANCELS => "due_run_cancels" [TIMESTAMPTZ, INT8];
     KEEP_RUN_CANCEL => "keep_run_cancel" [TEXT, TIMESTAMPTZ];
     CANCEL_RUN => "cancel_run" [UUID, INT8, TIMESTAMPTZ];

@@ -6,8 +6,8 @@ use crate::{
     statement,
 };
 use domain::{
-    AgentId, AgentState, AttemptState, ErrorClass, Facts, Fence, JobId, JobKind, JobState, Payment,
-    Timestamp, Wish,
+    AgentId, AgentState, AttemptState, ErrorClass, Facts, Fence, JobId, JobKind, JobState, News,
+    Payment, Timestamp, Wish,
 };
 use std::time::Duration;
 use tokio_postgres::Row;
@@ -28,6 +28,8 @@ pub struct AgentStatus {
     pub conflict: Option<AgentId>,
     /// What Stripe says about the money.
     pub payment: Payment,
+    /// What decides about it: the news that people are told.
+    pub payment_news: Option<News>,
     /// What the owner wishes.
     pub wish: Wish,
     /// All that decides about it.
@@ -180,6 +182,9 @@ fn status(row: &Row) -> Result<AgentStatus, StoreError> {
         reference: get(FROM, row, "reference")?,
         conflict: get::<Option<_>>(FROM, row, "conflict_agent_id")?.map(AgentId),
         payment: word(FROM, get(FROM, row, "payment")?)?,
+        payment_news: get::<Option<&str>>(FROM, row, "payment_news")?
+            .map(|news| word(FROM, news))
+            .transpose()?,
         wish: word(FROM, get(FROM, row, "wish")?)?,
         facts: facts(row)?,
         state: word(FROM, get(FROM, row, "state")?)?,

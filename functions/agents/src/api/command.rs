@@ -61,7 +61,15 @@ async fn run(
     let (status, queued) = match outcome {
         CommandOutcome::Applied { queued_job_id } => (StatusCode::ACCEPTED, queued_job_id),
         CommandOutcome::Unchanged { queued_job_id } => (StatusCode::OK, queued_job_id),
-        CommandOutcome::Refused { why, running } => return Err(refused(command, why, running)),
+        CommandOutcome::Refused {
+            why,
+            running,
+            queued_job_id,
+        } => {
+            // It may be the repeat of one that was taken and could not be told.
+            deps.tell(agent_id, queued_job_id, now).await?;
+            return Err(refused(command, why, running));
+        }
         CommandOutcome::NoSuchAgent => return Err(no_such_agent()),
         CommandOutcome::KeyReused => return Err(key_reused()),
     };

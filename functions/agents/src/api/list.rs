@@ -3,17 +3,17 @@
 
 use super::{
     body::invalid,
-    cursor::Cursor,
     failed,
     operator::Operator,
     query::{Query, cut},
     row::RowView,
 };
+use crate::cursor::Cursor;
 use axum::Json;
 use domain::AgentState;
 use host::ApiError;
 use serde::Serialize;
-use store::{AgentFilter, PageMark};
+use store::AgentFilter;
 
 const TEXT_CHARS_MAX: usize = 200;
 
@@ -46,16 +46,10 @@ pub(super) async fn list(
     let rows = deps.store.agents_page(&filter).await;
     let mut rows = rows.map_err(|error| failed("the agents could not be listed", &error))?;
     let more = cut(&mut rows, limit);
-    let last = rows.last().filter(|_| more).map(|row| {
-        let mark = PageMark {
-            created_at: row.created_at,
-            agent_id: row.agent_id,
-        };
-        Cursor(mark).to_string()
-    });
+    let last = rows.last().filter(|_| more);
     Ok(Json(Page {
         agents: rows.iter().map(RowView::of).collect(),
-        next: last,
+        next: last.map(|row| Cursor::at(row).to_string()),
     }))
 }
 

@@ -4,7 +4,6 @@
 mod body;
 mod command;
 mod create;
-mod cursor;
 mod document;
 mod events;
 mod link;

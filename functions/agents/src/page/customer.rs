@@ -52,11 +52,14 @@ pub(crate) async fn show(
     let path = path(&link);
     let story = Story::of(&status, &path, now);
     let main = written(&story)?;
+    let said = said
+        .and_then(|word| word.parse().ok())
+        .map(|why| refused(why, &status));
     let page = Page {
         title: &story.title(),
         banner: &status.name,
         main: &main,
-        said: said.and_then(|word| word.parse().ok()).map(refused),
+        said: said.as_deref(),
         again: Some((
             if story.moves {
                 AGAIN_MOVING
@@ -131,7 +134,13 @@ pub(crate) async fn command(
             deps.tell_customer(queued_job_id, now).await?;
             Some(Permission::Done)
         }
-        CommandOutcome::Refused { why, .. } => Some(why),
+        // So perhaps only because it was taken the first time.
+        CommandOutcome::Refused {
+            why, queued_job_id, ..
+        } => {
+            deps.tell_customer(queued_job_id, now).await?;
+            Some(why)
+        }
         CommandOutcome::NoSuchAgent => return Err(Notice::UNKNOWN),
         // Only a command with a key can meet another under the same key.
         CommandOutcome::KeyReused => return Err(Notice::BROKEN),

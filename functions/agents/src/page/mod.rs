@@ -3,6 +3,7 @@
 
 mod customer;
 mod moment;
+mod money;
 mod operator;
 mod origin;
 mod reply;

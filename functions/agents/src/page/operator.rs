@@ -7,6 +7,7 @@ use super::{
     words::Tone,
 };
 use crate::{
+    cursor::Cursor,
     handler::Deps,
     link::{LINK_LIFE, make},
 };
@@ -21,13 +22,15 @@ use domain::{AgentId, AgentState, Timestamp};
 use host::same_secret;
 use serde::Deserialize;
 use std::{collections::VecDeque, sync::Arc};
-use store::{AgentFilter, AgentRow, AgentStatus, Overview, PageMark, TimelineEntry};
+use store::{AgentFilter, AgentRow, AgentStatus, Overview, TimelineEntry};
 
 /// Agents on a page.
 const LISTED: usize = 50;
 /// Rows of a timeline read at once, and shown at most.
 const READ: i64 = 1000;
 const SHOWN: usize = 2000;
+/// A list of the overview that is so long may be cut (`store::Store::overview`).
+const FULL: usize = 20;
 
 const NO_AGENT: Notice = Notice {
     status: StatusCode::NOT_FOUND,
@@ -216,19 +219,10 @@ fn filter(asked: &Asked) -> Option<AgentFilter> {
             kept.take(200).collect()
         }),
         after: match given(&asked.after) {
-            Some(text) => Some(mark(&text)?),
+            Some(text) => Some(text.parse::<Cursor>().ok()?.0),
             None => None,
         },
         limit: i64::try_from(LISTED).ok()?.checked_add(1)?,
-    })
-}
-
-/// Reads a place in the list: `<microseconds>.<agent id>`.
-fn mark(text: &str) -> Option<PageMark> {
-    let (micros, id) = text.split_once('.')?;
-    Some(PageMark {
-        created_at: Timestamp::from_micros(micros.parse().ok()?),
-        agent_id: id.parse().ok()?,
     })
 }
 
@@ -241,8 +235,8 @@ fn next(filter: &AgentFilter, last: &AgentRow) -> String {
     if let Some(text) = &filter.text {
         query.append_pair("q", text);
     }
-    let mark = format!("{}.{}", last.created_at.micros(), last.agent_id);
-    format!("/?{}", query.append_pair("after", &mark).finish())
+    let place = Cursor::at(last).to_string();
+    format!("/?{}", query.append_pair("after", &place).finish())
 }
 
 /// What the templates ask; they hand over references to everything.
@@ -281,6 +275,11 @@ impl OneAgent<'_> {
     fn at(&self, at: &Timestamp) -> Moment {
         Moment::clock(*at, self.now)
     }
+}
+
+/// Completes "newest" or "oldest" in the heading of an overview's list.
+const fn first<T>(list: &[T]) -> &'static str {
+    if list.len() < FULL { "first" } else { "20" }
 }
 
 #[expect(clippy::ref_option, reason = "templates pass references")]

@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, header};
 /// origin of this deployment, when it is set; else the `Host` that was asked.
 ///
 /// Two signs are read (Fetch Metadata and Fetch standards): `Sec-Fetch-Site`, which no script
-/// can set, and `Origin`, which is `null` for forms of pages that send no referrer, as ours do.
-/// Neither may contradict, and one of them must say yes.
+/// can set and that older browsers do not send, and `Origin`, which is `null` where the browser
+/// keeps it to itself. Neither may contradict, and one of them must say yes.
 pub(crate) fn is_ours(headers: &HeaderMap, public: Option<&str>) -> bool {
     let site = text(headers, "sec-fetch-site");
     let origin = text(headers, header::ORIGIN.as_str()).filter(|origin| *origin != "null");

@@ -61,8 +61,10 @@ pub(crate) async fn welcome(
     let Query(asked) = asked.or(Err(INCOMPLETE))?;
     let session = asked.session_id.filter(|id| is_session(id));
     let session = session.ok_or(INCOMPLETE)?;
-    let checkout = deps.store.checkout(&session).await;
-    let Some(checkout) = checkout.map_err(|error| Notice::from(&error))? else {
+    let checkout = deps.store.checkout(&session, now).await;
+    let (checkout, any_due) = checkout.map_err(|error| Notice::from(&error))?;
+    deps.nudges.remind(any_due, now).await;
+    let Some(checkout) = checkout else {
         return waiting(&session, asked.since, now);
     };
     if checkout.made_at.plus(GOOD_FOR) <= now {

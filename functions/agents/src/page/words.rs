@@ -1,7 +1,9 @@
 //! The words for a customer: states, operations, failures, commands. Plain, and without
 //! anything that only we know. It must not know how a page is put together.
 
+use super::money;
 use domain::{AgentState, ErrorClass, Existing, JobKind, JobState, Payment, Permission};
+use std::borrow::Cow;
 use store::{AgentStatus, JobStatus};
 
 /// How the page looks at first sight. Colour never says it alone.
@@ -54,22 +56,30 @@ impl Tone {
 }
 
 /// What is the case, in one line and in one sentence or two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Headline {
     pub(crate) tone: Tone,
-    pub(crate) line: &'static str,
-    pub(crate) text: &'static str,
+    pub(crate) line: Cow<'static, str>,
+    pub(crate) text: Cow<'static, str>,
 }
 
-const fn say(tone: Tone, line: &'static str, text: &'static str) -> Headline {
-    Headline { tone, line, text }
+pub(super) fn say(
+    tone: Tone,
+    line: impl Into<Cow<'static, str>>,
+    text: impl Into<Cow<'static, str>>,
+) -> Headline {
+    Headline {
+        tone,
+        line: line.into(),
+        text: text.into(),
+    }
 }
 
 /// The state in plain words.
 pub(crate) fn headline(status: &AgentStatus) -> Headline {
-    use Tone::{Gone, Trouble, Waiting, Working};
+    use Tone::{Trouble, Waiting, Working};
     match status.state {
-        AgentState::Draft => draft(status),
+        AgentState::Draft => money::draft(status),
         AgentState::Provisioning => say(
             Working,
             "Setting up your agent",
@@ -82,34 +92,21 @@ pub(crate) fn headline(status: &AgentStatus) -> Headline {
             "Its server is ready. It starts to work as soon as its credentials are stored; whoever \
              sold you the agent can tell you how.",
         ),
-        AgentState::Stopping if status.facts.payment == Payment::PastDue => say(
-            Working,
-            "Pausing your agent",
-            "A payment is missing. Your agent's data is kept.",
-        ),
+        AgentState::Stopping if status.facts.payment == Payment::PastDue => money::stopping(status),
         AgentState::Stopping => say(
             Working,
             "Stopping your agent",
             "It will rest until you start it again. Its data is kept.",
         ),
         AgentState::Paused => paused(status),
-        AgentState::Suspended => say(
-            Waiting,
-            "Paused: a payment is missing",
-            "Your agent rests and its data is kept. It starts again by itself once the payment \
-             arrives. Please check your payment method.",
-        ),
+        AgentState::Suspended => money::suspended(status),
         AgentState::Starting => say(Working, "Starting your agent", "It will be as you left it."),
         AgentState::Deleting => say(
             Working,
             "Removing your agent",
             "Everything that belongs to it is removed, its data too.",
         ),
-        AgentState::Deleted => say(
-            Gone,
-            "Your agent was removed",
-            "Nothing of it is left. To have an agent again, order a new one.",
-        ),
+        AgentState::Deleted => money::deleted(status),
         AgentState::Failed if status.job.as_ref().is_some_and(|job| job.state.is_open()) => say(
             Trouble,
             "Your agent could not be set up",
@@ -128,24 +125,7 @@ pub(crate) fn headline(status: &AgentStatus) -> Headline {
     }
 }
 
-const fn draft(status: &AgentStatus) -> Headline {
-    if status.reason.is_some() {
-        say(
-            Tone::Trouble,
-            "Your payment did not go through",
-            "So your agent is not set up yet. Please go through the checkout again, or ask whoever \
-             sold you the agent.",
-        )
-    } else {
-        say(
-            Tone::Waiting,
-            "Waiting for your payment",
-            "As soon as it is confirmed we set up your agent, and you can watch every step here.",
-        )
-    }
-}
-
-const fn active(status: &AgentStatus) -> Headline {
+fn active(status: &AgentStatus) -> Headline {
     match status.facts.gave_up {
         Some(JobKind::Stop) => say(
             Tone::Trouble,
@@ -165,7 +145,7 @@ const fn active(status: &AgentStatus) -> Headline {
     }
 }
 
-const fn paused(status: &AgentStatus) -> Headline {
+fn paused(status: &AgentStatus) -> Headline {
     match (status.facts.gave_up, status.facts.existing) {
         (Some(JobKind::Start), _) => say(
             Tone::Trouble,
@@ -290,12 +270,12 @@ pub(crate) fn region(region: &str) -> Option<&'static str> {
 }
 
 /// Why a command was refused.
-pub(crate) const fn refused(why: Permission) -> &'static str {
-    match why {
+pub(crate) fn refused(why: Permission, status: &AgentStatus) -> Cow<'static, str> {
+    Cow::Borrowed(match why {
         Permission::Allowed | Permission::Done => "It is so already.",
         Permission::Busy => "Your agent is being worked on. Please wait until that is done.",
-        Permission::Unpaid => "A payment is missing. It goes on by itself once that arrives.",
+        Permission::Unpaid => return Cow::Owned(money::unpaid(status)),
         Permission::Nothing => "There was nothing to do: your agent has changed meanwhile.",
         Permission::Gone => "Your agent is being removed, or is gone already.",
-    }
+    })
 }

@@ -316,6 +316,28 @@ async fn a_command_that_could_not_be_told_is_told_by_its_repeat() {
     }
 }
 
+#[tokio::test]
+async fn a_retry_that_could_not_be_told_is_told_by_its_repeat() {
+    let world = World::new().await;
+    world.give_up().await;
+    let cleanup = job(&world.agent().await);
+    world.open().await;
+    world.report_of(cleanup, Fence(2), 1, (None, done())).await;
+    for key in [None, Some("key")] {
+        world.queue.be_away(true);
+        for _ in 0..2 {
+            let lost = world.post(&path("/provision"), key).await;
+            lost.refused(503, "unavailable");
+        }
+        world.queue.be_away(false);
+        // It is refused, because it was taken before.
+        let repeat = world.post(&path("/provision"), key).await;
+        repeat.refused(409, "busy");
+        let queued = job(&world.agent().await);
+        assert_eq!(world.queue.take(), [nudge(queued)]);
+    }
+}
+
 async fn at_once(world: &World, request: impl Fn() -> Request<Body>) -> Vec<Answer> {
     let processes = (0..4).map(|_| world.process());
     let asked =

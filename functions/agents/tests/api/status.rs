@@ -4,7 +4,7 @@ use crate::{
     queue::Sent,
     world::{AGENT, World, at, done},
 };
-use domain::{AgentId, Fence, JobId};
+use domain::{AgentId, Fence, JobId, News};
 use host::Nudge;
 use serde_json::{Value, json};
 use store::{Refusal, ReportSaid};
@@ -97,6 +97,26 @@ async fn a_status_is_shown_while_the_queue_is_away() {
     world.pay(at(0)).await;
     world.queue.be_away(true);
     assert_eq!(world.agent().await["awaits"], "dispatch");
+}
+
+#[tokio::test]
+async fn a_suspended_agent_says_what_it_waits_for() {
+    for (news, awaits) in [
+        (News::PastDue, "payment"),
+        (News::Refunded, "payment"),
+        (News::Disputed, "the end of the dispute"),
+    ] {
+        let world = World::new().await;
+        world.activate().await;
+        world.stripe_says(news, 200).await;
+        let stopping = world.agent().await;
+        let job: JobId = stopping["job"]["job_id"].as_str().unwrap().parse().unwrap();
+        world.open().await;
+        world.report_of(job, Fence(2), 1, (None, done())).await;
+        let suspended = world.agent().await;
+        assert_eq!(suspended["status"], "suspended");
+        assert_eq!(suspended["awaits"], awaits);
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
-use domain::AgentId;
+use domain::{AgentId, ErrorClass};
 use host::Nudge;
 use std::time::Duration;
 use uuid::Uuid;
@@ -78,7 +78,7 @@ async fn every_page_keeps_to_itself() {
         let answer = world.get(&path).await;
         assert_eq!(answer.status.as_u16(), status, "{path}");
         assert_eq!(answer.header("cache-control"), "no-store");
-        assert_eq!(answer.header("referrer-policy"), "no-referrer");
+        assert_eq!(answer.header("referrer-policy"), "same-origin");
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("x-robots-tag"), "noindex, nofollow");
         assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
@@ -137,6 +137,7 @@ async fn forms_of_other_sites_are_refused() {
         answer.says(&["Nothing was changed"]);
     }
     world.look().await.says(&["Your agent is running"]);
+    // A browser without Fetch Metadata, which tells the origin only.
     let own = world.post(&path, &[("origin", "https://pages.test")]).await;
     assert_eq!(own.status, StatusCode::SEE_OTHER);
     world.look().await.says(&["Stopping your agent"]);
@@ -195,15 +196,23 @@ async fn whoever_looks_sees_to_what_is_overdue() {
     world.life.pay("Ada's agent").await;
     let page = world.page();
     let id = world.life.agent_id;
-    for path in [
-        page.clone(),
-        format!("{page}/now"),
-        "/".to_owned(),
-        format!("/?agent={id}"),
+    for (path, status) in [
+        (page.clone(), StatusCode::OK),
+        (format!("{page}/now"), StatusCode::OK),
+        ("/".to_owned(), StatusCode::OK),
+        (format!("/?agent={id}"), StatusCode::OK),
+        (
+            "/welcome?session_id=cs_test_unknown_1".to_owned(),
+            StatusCode::OK,
+        ),
+        (
+            format!("/welcome?session_id={}", world.life.session()),
+            StatusCode::SEE_OTHER,
+        ),
     ] {
         world.pass(60);
         world.queue.take();
-        assert_eq!(world.operator(&path).await.status, StatusCode::OK);
+        assert_eq!(world.operator(&path).await.status, status);
         let sent = world.queue.take();
         assert_eq!(sent.len(), 1, "{path}");
         assert_eq!(sent[0].nudge, Nudge::EMPTY);
@@ -226,4 +235,31 @@ async fn a_command_that_nobody_can_be_told_of_says_so_and_may_be_repeated() {
     assert_eq!(sent.len(), 1);
     assert!(sent[0].nudge.job.is_some());
     assert_eq!(Duration::from_secs(sent[0].delay_seconds), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_retry_that_nobody_could_be_told_of_is_told_by_its_repeat() {
+    let world = World::new().await;
+    let life = &world.life;
+    life.pay("Ada's agent").await;
+    life.work(&["key_created"]).await;
+    life.fail(ErrorClass::Permanent, "no such image", 0).await;
+    life.work(&["deleted"]).await;
+    life.succeed(false).await;
+    world.queue.be_away(true);
+    for _ in 0..2 {
+        let lost = world.press("retry").await;
+        assert_eq!(lost.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    world.queue.be_away(false);
+    world.queue.take();
+    // It is refused, because it was taken before.
+    let again = world.press("retry").await;
+    assert_eq!(
+        again.header("location"),
+        format!("{}?said=busy", world.page())
+    );
+    let sent = world.queue.take();
+    assert_eq!(sent.len(), 1);
+    assert!(sent[0].nudge.job.is_some());
 }

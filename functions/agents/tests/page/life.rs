@@ -4,7 +4,7 @@
 use domain::{AgentId, Command, ErrorClass, Fence, JobId, News, Timestamp, retry_delays};
 use host::Clock;
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 use store::{
@@ -29,6 +29,8 @@ pub(crate) struct Life {
     clock: Clock,
     /// Microseconds beyond the clock.
     later: AtomicU64,
+    /// It is paid once, not by a subscription.
+    once: AtomicBool,
     ids: AtomicU64,
     attempt: Mutex<Option<Attempt>>,
 }
@@ -41,6 +43,7 @@ impl Life {
             store,
             clock,
             later: AtomicU64::new(0),
+            once: AtomicBool::new(false),
             ids: AtomicU64::new(1),
             attempt: Mutex::new(None),
         }
@@ -57,6 +60,11 @@ impl Life {
         self.later.fetch_add(micros, Ordering::SeqCst);
     }
 
+    /// From its first event on it is paid once, not by a subscription.
+    pub(crate) fn pays_once(&self) {
+        self.once.store(true, Ordering::SeqCst);
+    }
+
     fn id(&self) -> Uuid {
         let number = self.ids.fetch_add(1, Ordering::SeqCst);
         Uuid::from_u128(self.agent_id.0.as_u128() + u128::from(number))
@@ -69,37 +77,45 @@ impl Life {
 
     fn event(&self, news: Option<News>) -> EventRecord {
         let id = self.id();
+        let about_dispute = matches!(
+            news,
+            Some(News::Disputed | News::DisputeWon | News::DisputeLost)
+        );
+        let paid = if self.once.load(Ordering::SeqCst) {
+            self.session()
+        } else {
+            format!("sub_{}", self.agent_id)
+        };
         EventRecord {
             event_id: format!("evt_{id}").parse().unwrap(),
             kind: "test".to_owned(),
             created: self.now().unix_seconds(),
             livemode: false,
             payload: "{}".to_owned(),
-            subscription_id: Some(format!("sub_{}", self.agent_id).parse().unwrap()),
+            subscription_id: Some(paid.parse().unwrap()),
             references: Vec::new(),
             news,
-            dispute: None,
+            dispute: about_dispute.then(|| format!("dp_{}", self.agent_id)),
             checkout: None,
             reason: None,
             fresh_job_id: JobId(id),
         }
     }
 
-    async fn checkout(&self, name: &str, reason: Option<&str>) {
-        let binds = reason.is_none();
-        let mut event = self.event(binds.then_some(News::Active));
+    async fn checkout(&self, name: &str, news: Option<News>, reason: Option<&str>) {
+        let mut event = self.event(news);
         event.reason = reason.map(str::to_owned);
         event.checkout = Some(CheckoutRecord {
             session_id: self.session(),
             made_at: event.created,
-            binds,
+            binds: news.is_some(),
             agent_id: self.agent_id,
             other_agent_id: AgentId(self.id()),
             reference: None,
             region: "eu-central".to_owned(),
             name: name.to_owned(),
         });
-        if !binds {
+        if news.is_none() {
             event.subscription_id = None;
         }
         self.store.record_event(&event, self.now()).await.unwrap();
@@ -118,13 +134,19 @@ impl Life {
         made.await.unwrap();
     }
 
-    /// The checkout of a draft came to nothing.
-    pub(crate) async fn checkout_failed(&self) {
-        self.checkout("", Some("the payment failed")).await;
+    /// Nobody completed the checkout of a draft.
+    pub(crate) async fn checkout_expired(&self) {
+        self.checkout("", None, Some("the checkout expired")).await;
+    }
+
+    /// The checkout is completed, and its money comes later.
+    pub(crate) async fn pay_later(&self, name: &str) {
+        let reason = Some("the payment is on its way");
+        self.checkout(name, Some(News::None), reason).await;
     }
 
     pub(crate) async fn pay(&self, name: &str) {
-        self.checkout(name, None).await;
+        self.checkout(name, Some(News::Active), None).await;
     }
 
     /// Something else that Stripe says about the subscription.

@@ -8,6 +8,7 @@ mod queue;
 mod guard;
 #[expect(dead_code, reason = "the browser's tests use the rest of it")]
 mod life;
+mod money;
 mod operator;
 mod status;
 mod welcome;

@@ -1,8 +1,11 @@
 //! What the operator sees.
 
-use crate::world::{World, between};
-use axum::http::StatusCode;
-use domain::{ErrorClass, JobId};
+use crate::world::{TOKEN, World, between};
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
+use domain::{ErrorClass, JobId, News};
 use store::{InventoryRecord, SeenServer};
 use uuid::Uuid;
 
@@ -71,6 +74,30 @@ async fn strays_are_shown_with_their_labels() {
 }
 
 #[tokio::test]
+async fn a_list_that_may_be_cut_says_so() {
+    let world = World::new().await;
+    for number in 1..=21 {
+        world.another(number).stripe_says(News::Active).await;
+        world.pass(1);
+        let heading = if number < 20 {
+            "no agent, newest first</h2>"
+        } else {
+            "no agent, newest 20</h2>"
+        };
+        if number >= 19 {
+            world.operator("/").await.says(&[heading]);
+        }
+    }
+    let cut = world.operator("/").await;
+    let shown = |number: u64| {
+        let subscription = format!("sub_{}", world.another(number).agent_id);
+        cut.main().contains(&subscription)
+    };
+    assert!(!shown(1), "the oldest is left out");
+    assert!((2..=21).all(shown));
+}
+
+#[tokio::test]
 async fn lists_are_filtered_and_paged_without_losing_or_doubling_any() {
     let world = World::new().await;
     for number in 1..=120 {
@@ -89,6 +116,11 @@ async fn lists_are_filtered_and_paged_without_losing_or_doubling_any() {
         names.extend(rows.map(|row| row.split_once('<').unwrap().0.to_owned()));
         let next = between(page.main(), "<a href=\"/?q=agent&#38;after=", "\"");
         let Some(next) = next else { break };
+        // The API reads the same places.
+        let request = Request::get(format!("/agents?after={next}"));
+        let request = request.header("authorization", format!("Bearer {TOKEN}"));
+        let answer = world.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{next}");
         path = format!("/?q=agent&after={next}");
     }
     assert_eq!(names.len(), 120);

@@ -171,7 +171,10 @@ impl World {
         let path = format!("{}/{command}", self.page());
         self.post(
             &path,
-            &[("sec-fetch-site", "same-origin"), ("origin", "null")],
+            &[
+                ("sec-fetch-site", "same-origin"),
+                ("origin", "https://pages.test"),
+            ],
         )
         .await
     }

@@ -296,10 +296,16 @@ async fn a_session_leads_to_its_agent_as_soon_as_it_was_heard_of() {
     let world = World::new().await;
     let agent = AgentId(world.id());
     for session in ["cs_sub_1", "", "cs_'; --"] {
-        assert_eq!(world.store.checkout(session).await.unwrap(), None);
+        assert_eq!(world.store.checkout(session, at(0)).await.unwrap().0, None);
     }
     world.pay("evt_1", "sub_1", agent).await;
-    let checkout = world.store.checkout("cs_sub_1").await.unwrap().unwrap();
+    let checkout = world
+        .store
+        .checkout("cs_sub_1", at(0))
+        .await
+        .unwrap()
+        .0
+        .unwrap();
     let made = domain::Timestamp::from_unix_seconds(90);
     assert_eq!((checkout.agent_id, checkout.made_at), (agent, made));
     let again = crate::CheckoutRecord {
@@ -311,7 +317,13 @@ async fn a_session_leads_to_its_agent_as_soon_as_it_was_heard_of() {
         ..world.payment("evt_2", "sub_1", agent)
     };
     world.store.record_event(&again, at(9)).await.unwrap();
-    let checkout = world.store.checkout("cs_sub_1").await.unwrap().unwrap();
+    let checkout = world
+        .store
+        .checkout("cs_sub_1", at(0))
+        .await
+        .unwrap()
+        .0
+        .unwrap();
     assert_eq!(checkout.made_at.plus(Duration::ZERO), made);
 }
 

@@ -189,3 +189,75 @@ fn events_in_any_order_leave_what_the_domain_says_is_paid() {
         })
         .unwrap();
 }
+
+#[tokio::test]
+async fn what_code_before_marks_has_merged_counts_as_well() {
+    let world = World::new().await;
+    let agent = AgentId(world.id());
+    world.pay("evt_1", "sub_1", agent).await;
+    // As it is left by code that knows no marks, while it still runs beside this.
+    world
+        .store
+        .batch("DELETE FROM payment_marks")
+        .await
+        .unwrap();
+    let late = world.news("evt_0", "sub_1", 50, News::None);
+    world.store.record_event(&late, at(1)).await.unwrap();
+    assert_eq!(
+        world.state(agent).await,
+        "provisioning: provision queued none"
+    );
+    world.check().await;
+    // Even when nothing at all is left of what was paid, no machine is taken away.
+    let forget = "DELETE FROM payment_marks; UPDATE subscriptions SET payment = 'none'";
+    world.store.batch(forget).await.unwrap();
+    let later = world.news("evt_2", "sub_1", 60, News::None);
+    world.store.record_event(&later, at(2)).await.unwrap();
+    assert_eq!(
+        world.state(agent).await,
+        "provisioning: provision queued none"
+    );
+}
+
+#[tokio::test]
+async fn only_a_new_cancel_has_what_was_left_removed_again() {
+    let world = World::new().await;
+    let agent = AgentId(world.id());
+    world.pay("evt_1", "sub_1", agent).await;
+    let cancel = world.news("evt_2", "sub_1", 200, News::Canceled);
+    let opened = world
+        .store
+        .open_due_attempts(at(1), 9, world.id())
+        .await
+        .unwrap();
+    world.accepted(&world.success(&opened[0]), at(2)).await;
+    world.store.record_event(&cancel, at(3)).await.unwrap();
+    let opened = world
+        .store
+        .open_due_attempts(at(4), 9, world.id())
+        .await
+        .unwrap();
+    let failed = world.failure(&opened[0], domain::ErrorClass::Permanent);
+    world.accepted(&failed, at(5)).await;
+    assert_eq!(
+        world.state(agent).await,
+        "delete_failed: destroy failed failed"
+    );
+    let late = world.news("evt_3", "sub_1", 150, News::PastDue);
+    world.store.record_event(&late, at(6)).await.unwrap();
+    assert_eq!(
+        world.state(agent).await,
+        "delete_failed: destroy failed failed"
+    );
+    let status = world
+        .store
+        .agent_status(agent, at(7))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(status.reason.as_deref(), Some("it broke"));
+    let again = world.news("evt_4", "sub_1", 210, News::Canceled);
+    world.store.record_event(&again, at(8)).await.unwrap();
+    assert_eq!(world.state(agent).await, "deleting: destroy queued none");
+    world.check().await;
+}

@@ -143,6 +143,15 @@ fn expected(before: Facts, act: Act, changes: &[Change]) -> (String, Facts, Stri
             };
             (format!("command {command}"), after, told)
         }
+        (Act::News(_), [Change::Confirmed]) => {
+            let event = "another payment, or another cancel".to_owned();
+            let told = if before == after {
+                "cannot happen".to_owned()
+            } else {
+                told
+            };
+            (event, after, told)
+        }
         (Act::News(_), [Change::Payment(payment)]) => {
             (format!("payment is {payment}"), after, told)
         }

@@ -7,7 +7,7 @@ use crate::{
 };
 use domain::{
     AgentId, AgentState, AttemptState, Change, Command, Ending, ErrorClass, Facts, JobId, JobKind,
-    News, PaymentMark, Permission, Timestamp, Wish, payment_of, permit,
+    News, Payment, PaymentMark, Permission, Timestamp, Wish, payment_of, permit,
 };
 use std::{collections::HashMap, str::FromStr};
 use tokio_postgres::Client;
@@ -143,7 +143,15 @@ impl<'world> Walk<'world> {
         let heard = self.world.store.record_event(&record, now).await.unwrap();
         assert_eq!((heard.agent_id, heard.duplicate), (Some(self.agent), false));
         self.told.push(record);
-        vec![Change::Payment(payment_of(false, &self.marks))]
+        let payment = payment_of(false, &self.marks);
+        let confirms = matches!(
+            (payment, news),
+            (Payment::Active, News::Active) | (Payment::Canceled, News::Canceled)
+        );
+        if payment == before.payment && confirms {
+            return vec![Change::Confirmed];
+        }
+        vec![Change::Payment(payment)]
     }
 
     /// Tells every event again; answers how many there were.
@@ -170,7 +178,7 @@ impl<'world> Walk<'world> {
         let met = match outcome {
             CommandOutcome::Applied { .. } => Permission::Allowed,
             CommandOutcome::Unchanged { .. } => Permission::Done,
-            CommandOutcome::Refused { why, running } => {
+            CommandOutcome::Refused { why, running, .. } => {
                 let works = before.live.or_else(|| domain::reconcile(before));
                 assert_eq!(running, works, "{command} of {before:?}");
                 why

@@ -3,7 +3,7 @@
 
 use super::{
     Malformed,
-    fields::{expandable, id, plain, seconds, text},
+    fields::{id, plain, seconds, text},
     malformed,
 };
 use domain::{AgentId, SubscriptionId};
@@ -50,18 +50,17 @@ impl Checkout {
             .find(|text| agent_id(text).is_none())
             .and_then(|text| plain(text, REFERENCE_CHARS_MAX));
         let name = metadata("agent_name").and_then(|name| plain(name, NAME_CHARS_MAX));
-        let named_by = expandable(session, "subscription").unwrap_or_else(|| key.clone());
+        let region = metadata("region").and_then(region);
+        let region = region.unwrap_or_else(|| DEFAULT_REGION.to_owned());
         Ok(Self {
             made_at: seconds(session, "created"),
             binds,
             agent: given().find_map(agent_id),
             name: name
                 .or_else(|| plain(reference.as_ref()?, NAME_CHARS_MAX))
-                .unwrap_or_else(|| format!("agent of {named_by}")),
+                .unwrap_or_else(|| nameless(&region)),
             reference,
-            region: metadata("region")
-                .and_then(region)
-                .unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+            region,
             session: key,
         })
     }
@@ -78,6 +77,20 @@ fn region(text: &str) -> Option<String> {
         .bytes()
         .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     (plain && !text.is_empty() && text.len() <= REGION_CHARS_MAX).then_some(text)
+}
+
+/// A name made of nothing that is an id: the customer has no use for one, and a session's opens
+/// the customer's page.
+fn nameless(region: &str) -> String {
+    let place = match region {
+        "us-east" => "US East",
+        "us-west" => "US West",
+        "eu-central" | "eu-west" => "Germany",
+        "eu-north" => "Finland",
+        "ap-southeast" => "Singapore",
+        _ => return "Your agent".to_owned(),
+    };
+    format!("Agent in {place}")
 }
 
 #[cfg(test)]
@@ -131,10 +144,17 @@ mod tests {
             ),
             (json!("order 7"), json!({"agent_name": ""}), "order 7"),
             (json!(long), Value::Null, &"x".repeat(200)),
-            (Value::Null, Value::Null, "agent of cs_1"),
+            (Value::Null, Value::Null, "Agent in US East"),
+            (
+                Value::Null,
+                json!({"region": "eu-west"}),
+                "Agent in Germany",
+            ),
+            (Value::Null, json!({"region": "mars-1"}), "Your agent"),
+            (json!(AGENT), json!({"agent_name": " "}), "Agent in US East"),
             (Value::Null, json!({"agent_name": long}), &"x".repeat(200)),
         ] {
-            let object = json!({"id": "cs_1", "payment_status": "paid",
+            let object = json!({"id": "cs_1", "payment_status": "paid", "subscription": "sub_1",
                 "client_reference_id": client, "metadata": metadata});
             assert_eq!(checkout(&object).name, name, "{object}");
         }

@@ -20,7 +20,7 @@ pub(super) fn meaning(happened: &str, invoice: &Value) -> Meaning {
     let said = match happened {
         "paid" => Some((News::Active, None)),
         "payment_failed" if reason == Some("subscription_create") => {
-            Some((News::None, Some(FIRST_FAILED)))
+            Some((News::Failed, Some(FIRST_FAILED)))
         }
         "payment_failed" => Some((News::PastDue, Some(FAILED))),
         _ => None,
@@ -107,7 +107,7 @@ mod tests {
             ("paid", "subscription_update", Some(News::Active)),
             ("paid", "something_new", Some(News::Active)),
             ("paid", "manual", None),
-            ("payment_failed", "subscription_create", Some(News::None)),
+            ("payment_failed", "subscription_create", Some(News::Failed)),
             ("payment_failed", "subscription_cycle", Some(News::PastDue)),
             (
                 "payment_failed",
@@ -126,7 +126,7 @@ mod tests {
                 assert_eq!(meaning.news, news, "{happened} {object}");
                 assert_eq!(meaning.subscription.unwrap().as_str(), "sub_1", "{object}");
                 assert_eq!(meaning.references, ["in_1"], "{object}");
-                let lacking = matches!(news, Some(News::None | News::PastDue));
+                let lacking = matches!(news, Some(News::Failed | News::PastDue));
                 assert_eq!(meaning.reason.is_some(), lacking, "{happened} {object}");
             }
         }

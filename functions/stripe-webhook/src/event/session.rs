@@ -25,8 +25,7 @@ pub(super) fn meaning(happened: &str, session: &Value) -> Result<Meaning, Malfor
         "completed" if paid(session) => (Some(News::Active), None),
         "completed" => (Some(News::None), Some(AWAITED)),
         "async_payment_succeeded" => (Some(News::Active), None),
-        "async_payment_failed" if mode == Some("payment") => (Some(News::Canceled), Some(FAILED)),
-        "async_payment_failed" => (Some(News::None), Some(FAILED)),
+        "async_payment_failed" => (Some(News::Failed), Some(FAILED)),
         "expired" => (None, Some(EXPIRED)),
         _ => return Ok(Meaning::default()),
     };
@@ -77,7 +76,7 @@ mod tests {
             agent: Some(AGENT.parse().unwrap()),
             reference: None,
             region: "eu-west".to_owned(),
-            name: "agent of sub_1".to_owned(),
+            name: "Agent in Germany".to_owned(),
         };
         assert_eq!(
             meaning,
@@ -124,9 +123,9 @@ mod tests {
     #[test]
     fn a_delayed_payment_comes_or_fails() {
         for (mode, subscription, key, failed) in [
-            ("payment", Value::Null, "cs_1", News::Canceled),
-            ("subscription", json!("sub_1"), "sub_1", News::None),
-            ("subscription", Value::Null, "cs_1", News::None),
+            ("payment", Value::Null, "cs_1", News::Failed),
+            ("subscription", json!("sub_1"), "sub_1", News::Failed),
+            ("subscription", Value::Null, "cs_1", News::Failed),
         ] {
             let object = json!({"id": "cs_1", "mode": mode, "payment_status": "unpaid",
                 "subscription": subscription, "payment_intent": "pi_1"});

@@ -40,7 +40,7 @@ pub(super) fn meaning(happened: &str, subscription: &Value) -> Result<Meaning, M
 
 fn said(status: &str) -> Option<(News, Option<&'static str>)> {
     let said = match status {
-        "trialing" | "active" => (News::Active, None),
+        "trialing" | "active" => (News::Standing, None),
         "past_due" | "unpaid" => (News::PastDue, Some(OVERDUE)),
         "paused" => (News::PastDue, Some(PAUSED)),
         "incomplete" => (News::None, Some(AWAITED)),
@@ -75,8 +75,8 @@ mod tests {
             "something_new",
         ] {
             for (status, news) in [
-                ("trialing", News::Active),
-                ("active", News::Active),
+                ("trialing", News::Standing),
+                ("active", News::Standing),
                 ("past_due", News::PastDue),
                 ("unpaid", News::PastDue),
                 ("paused", News::PastDue),
@@ -91,7 +91,7 @@ mod tests {
                 assert_eq!(meaning.subscription.unwrap().as_str(), "sub_1");
                 assert_eq!(meaning.references, ["in_1"]);
                 assert_eq!((meaning.notice, meaning.checkout), (None, None));
-                assert_eq!(meaning.reason.is_none(), news == News::Active, "{status}");
+                assert_eq!(meaning.reason.is_none(), news == News::Standing, "{status}");
             }
         }
     }
@@ -121,7 +121,7 @@ mod tests {
             let fields = object.as_object_mut().unwrap();
             fields.extend(more.as_object().unwrap().clone());
             let meaning = told("customer.subscription.updated", &object);
-            assert_eq!(meaning.news, Some(News::Active), "{object}");
+            assert_eq!(meaning.news, Some(News::Standing), "{object}");
         }
     }
 

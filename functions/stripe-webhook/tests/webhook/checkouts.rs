@@ -95,9 +95,10 @@ async fn an_expired_checkout_says_so_on_its_draft_and_binds_nothing() {
         assert!(
             world
                 .store
-                .checkout(&story.id("cs"))
+                .checkout(&story.id("cs"), NOW)
                 .await
                 .unwrap()
+                .0
                 .is_none()
         );
         // A second checkout of the same agent is paid; the first expires again, late.
@@ -109,7 +110,7 @@ async fn an_expired_checkout_says_so_on_its_draft_and_binds_nothing() {
             AgentState::Provisioning
         );
         assert_eq!(reason(&world, story).await, None);
-        let checkout = world.store.checkout(&story.id("cs")).await.unwrap();
+        let checkout = world.store.checkout(&story.id("cs"), NOW).await.unwrap().0;
         assert_eq!(checkout.unwrap().agent_id.to_string(), story.agent());
     }
 }

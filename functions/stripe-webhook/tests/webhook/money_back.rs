@@ -147,7 +147,7 @@ async fn a_refund_of_somebody_elses_charge_is_stored_and_shown() {
             &[(other.dispute(11, "created", "needs_response"), RUNS)],
         )
         .await;
-        let shown = ["ch_pi_2 refunded", "ch_pi_2 disputed"];
+        let shown = ["ch_pi_2 disputed", "ch_pi_2 refunded"];
         assert_eq!(world.unjoined().await, shown);
     }
 }

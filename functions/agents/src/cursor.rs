@@ -1,9 +1,9 @@
 //! The place in a list of agents where a page ended, as text that means nothing to others.
-//! It must not know what is listed.
+//! It must not know who lists them, or how.
 
 use domain::{AgentId, Timestamp};
 use std::{fmt, str::FromStr};
-use store::PageMark;
+use store::{AgentRow, PageMark};
 use uuid::Uuid;
 
 /// 7 bytes of microseconds since the epoch and 16 of the agent's id, in hexadecimal. Any such
@@ -13,12 +13,22 @@ const DIGITS: usize = TIME_DIGITS + 32;
 
 /// A text that is no cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not a cursor that this API gave out")]
-pub(super) struct NoCursor;
+#[error("is not a cursor that a list gave out")]
+pub(crate) struct NoCursor;
 
 /// Where a page ended.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor(pub(super) PageMark);
+pub(crate) struct Cursor(pub(crate) PageMark);
+
+impl Cursor {
+    /// A page ended with this agent.
+    pub(crate) const fn at(last: &AgentRow) -> Self {
+        Self(PageMark {
+            created_at: last.created_at,
+            agent_id: last.agent_id,
+        })
+    }
+}
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
