@@ -138,12 +138,15 @@ impl PaymentMark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use News::{
+        Active, Canceled, DisputeLost, DisputeWon, Disputed, Failed, PastDue, Refunded, Standing,
+    };
     use proptest::prelude::*;
 
     fn mark() -> impl Strategy<Value = PaymentMark> {
         (0..4_i64, 0..10_usize, 0..5_u8, 0..2_u8).prop_map(|(created, news, event, dispute)| {
             let news = News::ALL[news];
-            let about_one = matches!(news, News::Disputed | News::DisputeWon | News::DisputeLost);
+            let about_one = matches!(news, Disputed | DisputeWon | DisputeLost);
             PaymentMark {
                 created,
                 event: format!("evt_{event}{created}{news}{dispute}")
@@ -165,83 +168,82 @@ mod tests {
         news.iter().enumerate().map(mark).collect()
     }
 
+    /// News one second after the other; what is paid then for a subscription, and for a one-off.
+    const AFTER: &[(&[News], Payment, Payment)] = &[
+        (&[], Payment::None, Payment::None),
+        (&[News::None, Active], Payment::Active, Payment::Active),
+        (&[Active, News::None], Payment::Active, Payment::Active),
+        (&[Active, PastDue], Payment::PastDue, Payment::PastDue),
+        (&[Active, PastDue, Active], Payment::Active, Payment::Active),
+        (&[Active, Refunded], Payment::PastDue, Payment::Canceled),
+        (
+            &[Active, Refunded, Active],
+            Payment::Active,
+            Payment::Canceled,
+        ),
+        (&[Active, Disputed], Payment::PastDue, Payment::PastDue),
+        (
+            &[Active, Disputed, Active],
+            Payment::PastDue,
+            Payment::PastDue,
+        ),
+        (
+            &[Active, Disputed, DisputeWon],
+            Payment::Active,
+            Payment::Active,
+        ),
+        (
+            &[Active, Disputed, DisputeLost],
+            Payment::PastDue,
+            Payment::PastDue,
+        ),
+        (
+            &[Active, Disputed, DisputeLost, DisputeWon],
+            Payment::Active,
+            Payment::Active,
+        ),
+        (
+            &[Active, Disputed, DisputeWon, Disputed],
+            Payment::PastDue,
+            Payment::PastDue,
+        ),
+        (
+            &[Active, Disputed, DisputeLost, Active],
+            Payment::Active,
+            Payment::Active,
+        ),
+        (&[Disputed, News::None], Payment::None, Payment::None),
+        (&[DisputeLost, DisputeWon], Payment::None, Payment::None),
+        (
+            &[Active, Refunded, Standing],
+            Payment::PastDue,
+            Payment::Canceled,
+        ),
+        (
+            &[Active, Disputed, DisputeLost, Standing],
+            Payment::PastDue,
+            Payment::PastDue,
+        ),
+        (
+            &[Active, PastDue, Standing],
+            Payment::Active,
+            Payment::Active,
+        ),
+        (&[News::None, Failed], Payment::None, Payment::Canceled),
+        (&[Failed, Active], Payment::Active, Payment::Canceled),
+        (
+            &[PastDue, DisputeLost, DisputeWon],
+            Payment::PastDue,
+            Payment::PastDue,
+        ),
+        (&[Canceled, Active], Payment::Canceled, Payment::Canceled),
+    ];
+
     #[test]
     fn what_is_paid_follows_the_latest_news() {
-        use News::{
-            Active, Canceled, DisputeLost, DisputeWon, Disputed, Failed, PastDue, Refunded,
-            Standing,
-        };
-        for (news, subscription, one_off) in [
-            (&[][..], Payment::None, Payment::None),
-            (&[News::None, Active], Payment::Active, Payment::Active),
-            (&[Active, News::None], Payment::Active, Payment::Active),
-            (&[Active, PastDue], Payment::PastDue, Payment::PastDue),
-            (&[Active, PastDue, Active], Payment::Active, Payment::Active),
-            (&[Active, Refunded], Payment::PastDue, Payment::Canceled),
-            (
-                &[Active, Refunded, Active],
-                Payment::Active,
-                Payment::Canceled,
-            ),
-            (&[Active, Disputed], Payment::PastDue, Payment::PastDue),
-            (
-                &[Active, Disputed, Active],
-                Payment::PastDue,
-                Payment::PastDue,
-            ),
-            (
-                &[Active, Disputed, DisputeWon],
-                Payment::Active,
-                Payment::Active,
-            ),
-            (
-                &[Active, Disputed, DisputeLost],
-                Payment::PastDue,
-                Payment::PastDue,
-            ),
-            (
-                &[Active, Disputed, DisputeLost, DisputeWon],
-                Payment::Active,
-                Payment::Active,
-            ),
-            (
-                &[Active, Disputed, DisputeWon, Disputed],
-                Payment::PastDue,
-                Payment::PastDue,
-            ),
-            (
-                &[Active, Disputed, DisputeLost, Active],
-                Payment::Active,
-                Payment::Active,
-            ),
-            (&[Disputed, News::None], Payment::None, Payment::None),
-            (&[DisputeLost, DisputeWon], Payment::None, Payment::None),
-            (
-                &[Active, Refunded, Standing],
-                Payment::PastDue,
-                Payment::Canceled,
-            ),
-            (
-                &[Active, Disputed, DisputeLost, Standing],
-                Payment::PastDue,
-                Payment::PastDue,
-            ),
-            (
-                &[Active, PastDue, Standing],
-                Payment::Active,
-                Payment::Active,
-            ),
-            (&[News::None, Failed], Payment::None, Payment::Canceled),
-            (&[Failed, Active], Payment::Active, Payment::Canceled),
-            (
-                &[PastDue, DisputeLost, DisputeWon],
-                Payment::PastDue,
-                Payment::PastDue,
-            ),
-            (&[Canceled, Active], Payment::Canceled, Payment::Canceled),
-        ] {
-            assert_eq!(payment_of(false, &said(news)), subscription, "{news:?}");
-            assert_eq!(payment_of(true, &said(news)), one_off, "one-off {news:?}");
+        for (news, subscription, one_off) in AFTER {
+            assert_eq!(payment_of(false, &said(news)), *subscription, "{news:?}");
+            assert_eq!(payment_of(true, &said(news)), *one_off, "one-off {news:?}");
         }
     }
 
@@ -269,7 +271,7 @@ mod tests {
         fn canceled_absorbs(
             marks in prop::collection::vec(mark(), 0..6), end in mark(), one_off: bool,
         ) {
-            let canceled = PaymentMark { news: News::Canceled, ..end };
+            let canceled = PaymentMark { news: Canceled, ..end };
             let all: Vec<_> = marks.into_iter().chain([canceled]).collect();
             prop_assert_eq!(payment_of(one_off, &all), Payment::Canceled);
         }

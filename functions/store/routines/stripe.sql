@@ -74,7 +74,7 @@ BEGIN
            CASE WHEN s.payment = 'active' THEN h.reason ELSE s.reason END
     INTO payment, created, event, news, reason
     FROM standing s JOIN payment_order o USING (payment) LEFT JOIN suspends h ON true
-    ORDER BY o.age DESC, s.created DESC, o.rank DESC, s.event_id DESC
+    ORDER BY o.age DESC, s.created DESC, o.rank DESC, s.news = 'failed' DESC, s.event_id DESC
     LIMIT 1;
 END $$;
 
