@@ -5,6 +5,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+const READY: [&str; 2] = ["active", "awaiting_credentials"];
+const FAILED: [&str; 3] = ["failed", "deleted", "delete_failed"];
 
 /// One agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +86,7 @@ impl AgentView {
     /// When it became ready, unix milliseconds: it works, or waits for nothing but its owner's
     /// credentials.
     pub fn ready_unix_ms(&self) -> Option<u64> {
-        if !["active", "awaiting_credentials"].contains(&self.status.as_str()) {
+        if !READY.contains(&self.status.as_str()) {
             return None;
         }
         let came = self
@@ -92,9 +96,14 @@ impl AgentView {
         came.map(|passed| passed.unix_ms)
     }
 
+    /// Whether somebody who waits for an agent in this state has news.
+    pub fn is_end(status: &str) -> bool {
+        READY.contains(&status) || FAILED.contains(&status)
+    }
+
     /// It will not become ready by itself.
     pub fn has_failed(&self) -> bool {
-        ["failed", "deleted", "delete_failed"].contains(&self.status.as_str())
+        FAILED.contains(&self.status.as_str())
     }
 }
 
@@ -110,6 +119,31 @@ impl Attempt {
             claimed.map(|at| passed(&format!("attempt {} claimed", self.number), false, at));
         std::iter::once(opened).chain(claimed).collect()
     }
+}
+
+#[derive(Deserialize)]
+struct List {
+    agents: Vec<Row>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    agent_id: Uuid,
+    status: String,
+}
+
+/// States of the agents of one page of a list, and what names the next page.
+pub(crate) type StatesPage = (Vec<(Uuid, String)>, Option<String>);
+
+/// Reads a page of the API's list.
+pub(crate) fn read_list(body: Value) -> Result<StatesPage> {
+    let list: List = serde_json::from_value(body).context("the agents API has changed")?;
+    let rows = list.agents.into_iter();
+    Ok((
+        rows.map(|row| (row.agent_id, row.status)).collect(),
+        list.next,
+    ))
 }
 
 fn passed(what: &str, is_state: bool, at: &str) -> Result<PassedView> {
@@ -155,5 +189,17 @@ mod tests {
         assert_eq!((early.ready_unix_ms(), early.has_failed()), (None, false));
         assert!(AgentView::read(body("failed")).unwrap().has_failed());
         assert!(AgentView::read(json!({ "status": 1 })).is_err());
+    }
+
+    #[test]
+    fn a_list_is_read() {
+        let id = Uuid::from_u128(7);
+        let row = json!({ "agent_id": id, "status": "active", "name": "x", "reason": null });
+        let (rows, next) = read_list(json!({ "agents": [row], "next": "mark" })).unwrap();
+        assert_eq!(rows, [(id, "active".to_owned())]);
+        assert_eq!(next.as_deref(), Some("mark"));
+        let (none, last) = read_list(json!({ "agents": [], "next": null })).unwrap();
+        assert_eq!((none.len(), last), (0, None));
+        assert!(AgentView::is_end("failed") && !AgentView::is_end("starting"));
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Places<'a> {
     pub(crate) queue_endpoint: &'a str,
     pub(crate) queue_url: &'a str,
     pub(crate) public_url: &'a str,
+    /// The front is reached from this machine only.
+    pub(crate) listens_here: bool,
     pub(crate) sim: &'a Sim,
     pub(crate) sim_config: &'a SimConfig,
     pub(crate) secrets: &'a Secrets,
@@ -79,6 +81,11 @@ impl Places<'_> {
             ],
         };
         env.extend(named(own));
+        // Over the network the front speaks plain HTTP, which the agents function takes for no
+        // origin of links; it makes paths then.
+        if name == Name::Agents && self.listens_here {
+            env.extend(named(vec![("PUBLIC_URL", Value::plain(self.public_url))]));
+        }
         env
     }
 

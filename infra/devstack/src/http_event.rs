@@ -206,7 +206,7 @@ fn gateway_time(time: time::OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::Request;
+    use axum::http::{Request, request};
 
     fn arrival(force_base64: bool) -> Arrival {
         let (request_id, source_ip) = ("r".to_owned(), "203.0.113.9".to_owned());
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    fn parts(builder: axum::http::request::Builder) -> Parts {
+    fn parts(builder: request::Builder) -> Parts {
         builder.body(()).unwrap().into_parts().0
     }
 
@@ -248,6 +248,38 @@ mod tests {
             (&event["body"], &event["isBase64Encoded"]),
             (&json!("{\"id\": 1}\n"), &json!(false))
         );
+    }
+
+    #[test]
+    fn what_pages_and_the_api_are_told_in_headers_arrives() {
+        let told = [
+            ("Authorization", "Bearer a.b=="),
+            ("Idempotency-Key", "k-1"),
+            ("Origin", "http://127.0.0.1:1"),
+            ("Sec-Fetch-Site", "same-origin"),
+        ];
+        let request = told.iter().fold(
+            Request::delete("/agents/1?force=%2F"),
+            |request, (name, value)| request.header(*name, *value),
+        );
+        let event = event(&parts(request), b"", &arrival(false));
+        assert_eq!(event["requestContext"]["http"]["method"], "DELETE");
+        assert_eq!(event["rawQueryString"], "force=%2F");
+        for (name, value) in told {
+            assert_eq!(event["headers"][name.to_lowercase()], value, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_passed_on() {
+        let answer = json!({
+            "statusCode": 303, "headers": { "location": "/s/x?said=done" }, "body": null,
+            "cookies": [], "isBase64Encoded": false,
+        });
+        let response = response(answer.to_string().as_bytes());
+        assert_eq!(response.status(), StatusCode::SEE_OTHER);
+        assert_eq!(response.headers()["location"], "/s/x?said=done");
+        assert!(response.body().is_empty());
     }
 
     #[test]

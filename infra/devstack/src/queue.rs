@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
 use crate::entropy;
+use crate::mischief::{Mischief, Mishaps, Trickster};
 use crate::sqs_wire::Record;
 
 /// How a queue treats its messages.
@@ -49,6 +50,8 @@ struct Shared {
 struct State {
     messages: Vec<Message>,
     dead: Vec<String>,
+    trickster: Option<Trickster>,
+    mishaps: Mishaps,
 }
 
 #[derive(Debug, Clone)]
@@ -80,17 +83,61 @@ impl Queue {
             sent_unix_ms: self.0.clock.unix_ms(),
             first_received_unix_ms: 0,
         };
-        self.state().messages.push(Message {
-            record,
-            visible_at: Instant::now() + delay,
-        });
+        let now = Instant::now();
+        let mut state = self.state();
+        let State {
+            messages,
+            trickster,
+            mishaps,
+            ..
+        } = &mut *state;
+        let delays = match trickster {
+            Some(trickster) => trickster.delays(delay, mishaps),
+            None => vec![delay],
+        };
+        messages.extend(delays.into_iter().enumerate().map(|(copy, delay)| {
+            let mut record = record.clone();
+            if copy > 0 {
+                record.message_id = entropy::uuid().to_string();
+            }
+            Message {
+                record,
+                visible_at: now + delay,
+            }
+        }));
+        drop(state);
         self.0.changed.notify_one();
         message_id
+    }
+
+    /// From now on messages are lost, doubled and delayed so, as drawn by `seed`; with nothing,
+    /// all goes well again.
+    pub fn disturb(&self, mischief: Option<Mischief>, seed: u64) {
+        self.state().trickster = mischief.map(|mischief| Trickster::new(mischief, seed));
+    }
+
+    /// What messages suffered so far.
+    pub fn mishaps(&self) -> Mishaps {
+        self.state().mishaps
+    }
+
+    /// Loses every message that is in it now, and answers how many.
+    pub fn lose_all(&self) -> usize {
+        self.state().messages.drain(..).count()
     }
 
     /// Messages waiting, delayed or being handled.
     pub fn depth(&self) -> usize {
         self.state().messages.len()
+    }
+
+    /// Messages that could be received now, or were and are not deleted.
+    pub fn at_work(&self) -> usize {
+        let now = Instant::now();
+        let state = self.state();
+        let at_work =
+            |message: &&Message| message.visible_at <= now || message.record.receive_count > 0;
+        state.messages.iter().filter(at_work).count()
     }
 
     /// Lets every message be as much older as if that time had passed.

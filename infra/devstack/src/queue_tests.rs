@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::mapping::{Mapping, MappingConfig};
+use crate::mischief::Mischief;
 use crate::queue::{Queue, QueueConfig};
 use crate::sqs_server::QueueServer;
 
@@ -209,4 +210,32 @@ async fn the_front_speaks_sqs() {
         assert!(answer.contains("x-amzn-query-error: "), "{answer}");
     }
     assert_eq!(queue.depth(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disturbed_queue_loses_doubles_and_recovers() {
+    let queue = queue();
+    let all = |lose, double| Mischief {
+        lose,
+        double,
+        delay: 0.0,
+        delay_max: Duration::ZERO,
+    };
+    queue.disturb(Some(all(1.0, 0.0)), 1);
+    queue.send("ok", Duration::ZERO);
+    assert_eq!(queue.depth(), 0);
+    queue.disturb(Some(all(0.0, 1.0)), 1);
+    queue.send("ok", Duration::ZERO);
+    let ids: Vec<_> = queue
+        .receive_now(5)
+        .into_iter()
+        .map(|r| r.message_id)
+        .collect();
+    assert_eq!(ids.len(), 2);
+    assert_ne!(ids[0], ids[1], "each copy is deleted for itself");
+    queue.disturb(None, 1);
+    queue.send("ok", Duration::ZERO);
+    assert_eq!(queue.depth(), 3);
+    assert_eq!((queue.mishaps().lost, queue.mishaps().doubled), (1, 1));
+    assert_eq!((queue.lose_all(), queue.depth()), (3, 0));
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use secrecy::SecretString;
 use sim::{Sim, SimConfig};
 
 use crate::build::Binaries;
@@ -72,6 +73,7 @@ impl StackConfig {
 #[derive(Debug)]
 pub struct Stack {
     public_url: String,
+    database_url: SecretString,
     secrets: Secrets,
     sim: Sim,
     queue: Queue,
@@ -79,6 +81,7 @@ pub struct Stack {
     state_dir: PathBuf,
     launcher: Arc<Launcher>,
     runners: RunnerHost,
+    taps: Option<Taps>,
     _front: Gateway,
     _mapping: Mapping,
     _queue_server: QueueServer,
@@ -115,6 +118,7 @@ impl Stack {
             queue_endpoint: &queue_server.endpoint,
             queue_url: &queue_server.queue_url(),
             public_url: &public_url,
+            listens_here: config.listen.ip().is_loopback(),
             sim: &sim,
             sim_config: &config.sim,
             secrets: &secrets,
@@ -131,6 +135,7 @@ impl Stack {
         let front = Gateway::start(listener, functions.routes(), clock, config.force_base64);
         Ok(Self {
             public_url,
+            database_url: config.database_url.into(),
             secrets,
             sim,
             queue,
@@ -138,6 +143,7 @@ impl Stack {
             state_dir,
             launcher,
             runners,
+            taps: config.taps,
             _front: front,
             _mapping: mapping,
             _queue_server: queue_server,
@@ -147,6 +153,11 @@ impl Stack {
     /// `http://127.0.0.1:PORT`, without a slash at its end.
     pub fn url(&self) -> &str {
         &self.public_url
+    }
+
+    /// The database behind it.
+    pub fn database_url(&self) -> &SecretString {
+        &self.database_url
     }
 
     /// What callers of the public paths have to know.
@@ -167,6 +178,11 @@ impl Stack {
     /// The functions, to be invoked past the front.
     pub fn functions(&self) -> &Functions {
         &self.functions
+    }
+
+    /// What was given to tap the processes.
+    pub fn taps(&self) -> Option<&Taps> {
+        self.taps.as_ref()
     }
 
     /// Holds `logs/`, one file per process, and `runs/<run id>-<attempt>/`, the files of a run:

@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use url::Url;
 
+use crate::gate::Gate;
+
 const BUFFER_BYTES: usize = 64 * 1024;
 const HEAD_CHARS_MAX: usize = 100;
 
@@ -69,7 +71,9 @@ struct State {
     turns: Vec<Turn>,
     connections: u32,
     kill: Option<KillPoint>,
+    hold: Option<(KillPoint, Gate)>,
     cut: bool,
+    closed: bool,
     listeners: Vec<AbortHandle>,
 }
 
@@ -123,6 +127,28 @@ impl Wire {
         self.state().cut
     }
 
+    /// Holds whatever passes the point up until the gate is opened.
+    pub(crate) fn hold(&self, point: KillPoint, gate: Gate) {
+        self.state().hold = Some((point, gate));
+    }
+
+    /// The next question that the process asks meets this side.
+    pub(crate) fn strike_next(&self, side: Side) {
+        let mut state = self.state();
+        let turn = turn_after(&state.turns);
+        state.kill = Some(KillPoint { turn, side });
+    }
+
+    /// Takes back what was planned and has not come to pass.
+    pub(crate) fn spare(&self) {
+        self.state().kill = None;
+    }
+
+    /// Whether its process has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     pub(crate) fn is_struck(&self) -> bool {
         *self.0.struck.borrow()
     }
@@ -137,12 +163,15 @@ impl Wire {
 
     /// Stops listening; connections end with the process.
     pub(crate) fn close(&self) {
-        for listener in self.state().listeners.drain(..) {
+        let mut state = self.state();
+        state.closed = true;
+        for listener in state.listeners.drain(..) {
             listener.abort();
         }
     }
 
-    fn strike(&self) {
+    /// Kills the process now.
+    pub(crate) fn strike(&self) {
         self.0.struck.send_replace(true);
     }
 
@@ -176,9 +205,9 @@ struct Connection {
 }
 
 /// Whether bytes may pass.
-#[derive(PartialEq, Eq)]
 enum Verdict {
     Pass,
+    Hold(Gate),
     Strike,
     Cut,
 }
@@ -210,21 +239,21 @@ impl Connection {
                 read = from_client.read(&mut question), if !client_done => {
                     let bytes = received(&question, read.unwrap_or(0));
                     client_done = bytes.is_empty();
-                    let verdict = self.client_speaks(bytes);
+                    let verdict = released(self.client_speaks(bytes)).await;
                     forward(&verdict, bytes, &mut to_server).await;
                     verdict
                 }
                 read = from_server.read(&mut answer), if !server_done => {
                     let bytes = received(&answer, read.unwrap_or(0));
                     server_done = bytes.is_empty();
-                    let verdict = self.server_speaks();
+                    let verdict = released(self.server_speaks()).await;
                     forward(&verdict, bytes, &mut to_client).await;
                     verdict
                 }
                 () = wire.struck() => Verdict::Strike,
             };
             match verdict {
-                Verdict::Pass => {}
+                Verdict::Pass | Verdict::Hold(_) => {}
                 Verdict::Cut => return,
                 Verdict::Strike => {
                     self.wire.strike();
@@ -243,9 +272,7 @@ impl Connection {
         }
         self.turns += 1;
         let mut state = self.wire.state();
-        let ordinal = u32::try_from(state.turns.len())
-            .unwrap_or(u32::MAX)
-            .saturating_add(1);
+        let ordinal = turn_after(&state.turns);
         state.turns.push(Turn {
             ordinal,
             label: self.label.clone(),
@@ -254,29 +281,62 @@ impl Connection {
             head: head(bytes),
         });
         self.unanswered = Some(ordinal);
-        strike_if(
-            state.kill
-                == Some(KillPoint {
-                    turn: ordinal,
-                    side: Side::Before,
-                }),
-        )
+        let before = KillPoint {
+            turn: ordinal,
+            side: Side::Before,
+        };
+        if state.kill == Some(before) {
+            Verdict::Strike
+        } else {
+            state.held_at(before)
+        }
     }
 
     fn server_speaks(&mut self) -> Verdict {
         let Some(turn) = self.unanswered.take() else {
             return strike_if(self.wire.is_struck());
         };
-        let planned = self.wire.state().kill.filter(|point| point.turn == turn);
+        let mut state = self.wire.state();
+        let planned = state.kill.filter(|point| point.turn == turn);
         match planned.map(|point| point.side) {
             Some(Side::Cut) => {
-                self.wire.state().cut = true;
+                state.cut = true;
+                state.kill = None;
                 Verdict::Cut
             }
             Some(Side::After) => Verdict::Strike,
-            Some(Side::Before) | None => strike_if(self.wire.is_struck()),
+            Some(Side::Before) | None if self.wire.is_struck() => Verdict::Strike,
+            Some(Side::Before) | None => state.held_at(KillPoint {
+                turn,
+                side: Side::After,
+            }),
         }
     }
+}
+
+impl State {
+    fn held_at(&self, here: KillPoint) -> Verdict {
+        match &self.hold {
+            Some((point, gate)) if *point == here => Verdict::Hold(gate.clone()),
+            Some(_) | None => Verdict::Pass,
+        }
+    }
+}
+
+/// Waits at a gate, if that is the verdict.
+async fn released(verdict: Verdict) -> Verdict {
+    if let Verdict::Hold(gate) = verdict {
+        gate.stand().await;
+        return Verdict::Pass;
+    }
+    verdict
+}
+
+/// Number of the turn that comes next.
+fn turn_after(turns: &[Turn]) -> u32 {
+    u32::try_from(turns.len())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1)
 }
 
 fn strike_if(condition: bool) -> Verdict {
@@ -295,8 +355,8 @@ fn received(buffer: &[u8], length: usize) -> &[u8] {
 async fn forward(verdict: &Verdict, bytes: &[u8], to: &mut OwnedWriteHalf) {
     match verdict {
         Verdict::Strike | Verdict::Cut => {}
-        Verdict::Pass if bytes.is_empty() => drop(to.shutdown().await),
-        Verdict::Pass => drop(to.write_all(bytes).await),
+        Verdict::Pass | Verdict::Hold(_) if bytes.is_empty() => drop(to.shutdown().await),
+        Verdict::Pass | Verdict::Hold(_) => drop(to.write_all(bytes).await),
     }
 }
 
@@ -331,122 +391,5 @@ fn head(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn heads_tell_the_question_and_no_secret() {
-        assert_eq!(
-            head(b"GET /v1/servers?label=x HTTP/1.1\r\nhost: a\r\n"),
-            "GET /v1/servers"
-        );
-        assert_eq!(head(b"p\0\0\0\x0csecret\0"), "message p");
-        assert_eq!(head(b"\0\0\0\x08\x04\xd2"), "start");
-    }
-
-    /// Answers every line with `ok` and counts the lines it saw.
-    async fn upstream() -> (String, Arc<Mutex<u32>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/base", listener.local_addr().unwrap());
-        let seen = Arc::new(Mutex::new(0));
-        let count = Arc::clone(&seen);
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let count = Arc::clone(&count);
-                tokio::spawn(async move {
-                    let mut byte = [0];
-                    while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {
-                        if byte == *b"\n" {
-                            *count.lock().unwrap() += 1;
-                            stream.write_all(b"ok").await.unwrap();
-                        }
-                    }
-                });
-            }
-        });
-        (url, seen)
-    }
-
-    async fn connect(wire: &Wire, url: &str) -> TcpStream {
-        let tapped = Url::parse(&wire.tap("echo", url).await.unwrap()).unwrap();
-        assert_eq!(tapped.path(), "/base");
-        TcpStream::connect(("127.0.0.1", tapped.port().unwrap()))
-            .await
-            .unwrap()
-    }
-
-    async fn ask(stream: &mut TcpStream) {
-        stream.write_all(b"two ").await.unwrap();
-        stream.write_all(b"parts\n").await.unwrap();
-        let mut answer = [0; 2];
-        stream.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"ok");
-    }
-
-    #[tokio::test]
-    async fn turns_are_counted_over_all_connections() {
-        let (url, _) = upstream().await;
-        let wire = Wire::new(None);
-        let mut one = connect(&wire, &url).await;
-        let mut two = connect(&wire, &url).await;
-        ask(&mut one).await;
-        ask(&mut two).await;
-        ask(&mut one).await;
-        let turns = wire.turns();
-        let seen: Vec<_> = turns
-            .iter()
-            .map(|t| (t.ordinal, t.connection, t.in_connection))
-            .collect();
-        assert_eq!(seen, [(1, 1, 1), (2, 2, 1), (3, 1, 2)]);
-    }
-
-    #[tokio::test]
-    async fn killed_before_a_turn_it_has_no_effect() {
-        let (url, seen) = upstream().await;
-        let wire = Wire::new(Some(KillPoint {
-            turn: 2,
-            side: Side::Before,
-        }));
-        let mut stream = connect(&wire, &url).await;
-        ask(&mut stream).await;
-        stream.write_all(b"never\n").await.unwrap();
-        wire.struck().await;
-        assert_eq!(*seen.lock().unwrap(), 1);
-    }
-
-    #[tokio::test]
-    async fn killed_after_a_turn_it_has_its_effect_and_no_answer() {
-        let (url, seen) = upstream().await;
-        let wire = Wire::new(Some(KillPoint {
-            turn: 2,
-            side: Side::After,
-        }));
-        let mut stream = connect(&wire, &url).await;
-        ask(&mut stream).await;
-        stream.write_all(b"unseen\n").await.unwrap();
-        wire.struck().await;
-        assert_eq!(*seen.lock().unwrap(), 2);
-        let mut late = [0];
-        assert!(
-            stream.try_read(&mut late).is_err(),
-            "the answer was passed back"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_kill_freezes_the_other_connections() {
-        let (url, seen) = upstream().await;
-        let wire = Wire::new(Some(KillPoint {
-            turn: 2,
-            side: Side::Before,
-        }));
-        let mut one = connect(&wire, &url).await;
-        let mut two = connect(&wire, &url).await;
-        ask(&mut one).await;
-        two.write_all(b"never\n").await.unwrap();
-        wire.struck().await;
-        one.write_all(b"nor this\n").await.unwrap();
-        tokio::task::yield_now().await;
-        assert_eq!(*seen.lock().unwrap(), 1);
-    }
-}
+#[path = "tap_tests.rs"]
+mod tests;

@@ -37,6 +37,7 @@ const DOORS: &[(&str, &[&str])] = &[
         &["host", "stripe-webhook", "callback", "agents"],
     ),
     ("aws-sdk-sqs", &["host"]),
+    ("askama", &["agents"]),
     ("reqwest", &["outbound", "sim", "devstack"]),
 ];
 

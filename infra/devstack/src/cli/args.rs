@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use devstack::News;
 use sim::DelayRange;
+use uuid::Uuid;
 
 const REGIONS_HELP: &str = "Region that the payment asks for";
 
@@ -25,8 +27,18 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Start everything and stay until Ctrl-C
     Up(UpArgs),
-    /// Send signed payments to a running `devstack up` and watch their agents
+    /// Send signed payments to a running `devstack up`, and follow their agents
     Pay(PayArgs),
+    /// Tell a running `devstack up` what becomes of a purchase, as Stripe would
+    Tell(TellArgs),
+    /// Run a fleet of agents while everything around it fails, and watch it heal
+    ///
+    /// Customers pay, cancel, fail to pay, pay again, stop and start their agents. Meanwhile
+    /// processes are killed, machines vanish, connections are cut, nudges are lost, doubled and
+    /// delayed, and GitHub, Hetzner and Tailscale fail. Then all faults end, and when everything
+    /// is at rest the world is checked: no server, device or key too many or too few, every paid
+    /// agent active or failed with a reason. The exit code says whether all is well.
+    Chaos(ChaosArgs),
     /// Bring the database of `DATABASE_URL` to the current schema
     Migrate,
 }
@@ -55,6 +67,69 @@ pub(crate) struct PayArgs {
     /// File that a running `devstack up` wrote [default: target/devstack/up.json]
     #[arg(long)]
     pub(crate) state_file: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TellArgs {
+    /// The agent, as `devstack pay` printed it
+    pub(crate) agent: Uuid,
+    /// What Stripe says
+    #[arg(value_enum)]
+    pub(crate) news: Said,
+    /// File that a running `devstack up` wrote [default: target/devstack/up.json]
+    #[arg(long)]
+    pub(crate) state_file: Option<PathBuf>,
+}
+
+/// What becomes of a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Said {
+    /// The card is refused at a renewal: the agent is suspended
+    PaymentFailed,
+    /// The money came after all: the agent starts again
+    PaidAgain,
+    /// The subscription is over: everything is removed
+    Canceled,
+    /// All money was given back
+    Refunded,
+    /// The customer's bank takes the money back for now
+    Disputed,
+    /// The bank gave it back
+    DisputeWon,
+    /// The bank keeps it
+    DisputeLost,
+}
+
+impl From<Said> for News {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::PaymentFailed => Self::PaymentFailed,
+            Said::PaidAgain => Self::PaidAgain,
+            Said::Canceled => Self::Canceled,
+            Said::Refunded => Self::Refunded,
+            Said::Disputed => Self::Disputed,
+            Said::DisputeWon => Self::DisputeWon,
+            Said::DisputeLost => Self::DisputeLost,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ChaosArgs {
+    /// Customers at once; who cancels is followed by a new one
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) agents: u32,
+    /// Minutes of trouble before all faults end [default: until Ctrl-C]
+    #[arg(long, value_name = "MINUTES", value_parser = minutes)]
+    pub(crate) minutes: Option<Duration>,
+    /// How many seconds of leases, waits and deadlines pass in one
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=30))]
+    pub(crate) speed: u32,
+    /// Minutes that the healing may take once all faults are over
+    #[arg(long, default_value = "6", value_name = "MINUTES", value_parser = minutes)]
+    pub(crate) patience: Duration,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
 }
 
 /// How many payments, and how long they may take.
@@ -92,7 +167,7 @@ pub(crate) struct StartArgs {
     /// Seconds that a booted server takes to enrol
     #[arg(long, value_name = "SECONDS|MIN..MAX")]
     pub(crate) enrol_delay: Option<Delay>,
-    /// Seed of the delays
+    /// Seed of the delays, and of all that goes wrong in chaos
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Most processes of one function
@@ -115,6 +190,10 @@ impl FromStr for Delay {
         }
         Ok(Self(DelayRange { min, max }))
     }
+}
+
+fn minutes(text: &str) -> Result<Duration, String> {
+    Ok(seconds(text)?.saturating_mul(60))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -14,6 +14,8 @@ use super::output::{Output, seconds};
 
 /// Up to this many agents every step is shown.
 const SHOWN_MAX: usize = 3;
+/// Of so many agents the status page is told.
+const PAGES_MAX: usize = 10;
 const ASKED_AT_ONCE: usize = 4;
 /// So many rounds without one answer mean that nobody is there.
 const DEAF_ROUNDS_MAX: u32 = 20;
@@ -55,6 +57,13 @@ pub(crate) async fn follow(
     ));
     for (agent, paid) in agents.iter_mut().zip(paid) {
         agent.failed = paid.err().map(|error| format!("{error:#}"));
+    }
+    for agent in agents.iter().take(PAGES_MAX) {
+        // Who cannot be shown a page still gets an agent.
+        if let Ok(Some(page)) = customer.status_page(agent.agent_id).await {
+            output.line(&format!("agent      {}", agent.agent_id));
+            output.line(&format!("page       {page}"));
+        }
     }
     let limit = Duration::from_secs(args.timeout);
     let pause = if agents.len() > SHOWN_MAX {
@@ -130,7 +139,21 @@ async fn ask(customer: &Customer, agents: &mut [Followed], output: &mut Output) 
     let (mut answered, mut last_error) = (false, None);
     let all_shown = agents.len() <= SHOWN_MAX;
     let several = agents.len() > 1;
-    let open = agents.iter_mut().filter(|agent| agent.is_open());
+    if !all_shown {
+        // One list tells all states; only whoever came to an end is asked for its steps.
+        let open = agents.iter().filter(|agent| agent.is_open());
+        let states = customer
+            .states(&open.map(|agent| agent.agent_id).collect())
+            .await?;
+        for agent in agents.iter_mut() {
+            if let Some(state) = states.get(&agent.agent_id) {
+                agent.state.clone_from(state);
+            }
+        }
+    }
+    let moved =
+        |agent: &&mut Followed| agent.is_open() && (all_shown || AgentView::is_end(&agent.state));
+    let open = agents.iter_mut().filter(moved);
     let asked = stream::iter(open.map(|agent| async move {
         let view = customer.agent(agent.agent_id).await;
         (agent, view)
@@ -158,7 +181,7 @@ async fn ask(customer: &Customer, agents: &mut [Followed], output: &mut Output) 
         }
     }
     match last_error {
-        Some(error) if !answered => Err(error),
+        Some(error) if !answered && all_shown => Err(error),
         Some(_) | None => Ok(()),
     }
 }

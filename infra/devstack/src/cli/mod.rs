@@ -1,6 +1,7 @@
 //! The `devstack` command. Everything that prints or reads arguments is below this folder.
 
 mod args;
+mod chaos;
 mod demo;
 mod follow;
 mod migrate;
@@ -10,6 +11,7 @@ mod signals;
 mod start;
 mod state_file;
 mod summary;
+mod tell;
 mod up;
 
 use std::process::ExitCode;
@@ -50,6 +52,8 @@ async fn execute(command: Command) -> Result<End> {
         Command::Demo(args) => demo::run(args).await,
         Command::Up(args) => up::run(args).await,
         Command::Pay(args) => unless_stopped(pay::run(args)).await,
+        Command::Tell(args) => unless_stopped(tell::run(args)).await,
+        Command::Chaos(args) => chaos::run(args).await,
         Command::Migrate => unless_stopped(migrate::run()).await,
     }
 }

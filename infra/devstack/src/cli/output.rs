@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two progress lines that stay.
+/// Between two progress lines that stay, for each line of them.
 const PLAIN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Where progress goes.
 #[derive(Debug)]
 pub(crate) struct Output {
     terminal: bool,
-    status_shown: bool,
+    /// Lines at the end that the next output replaces.
+    replaced: usize,
     last_plain: Option<(Instant, String)>,
 }
 
@@ -21,7 +22,7 @@ impl Output {
     pub(crate) fn new() -> Self {
         Self {
             terminal: stdout().is_terminal(),
-            status_shown: false,
+            replaced: 0,
             last_plain: None,
         }
     }
@@ -34,29 +35,39 @@ impl Output {
 
     /// A line that the next one replaces; off a terminal, at most one every 5 s.
     pub(crate) fn status(&mut self, text: &str) {
+        self.board(&[text.to_owned()]);
+    }
+
+    /// Lines that the next output replaces; off a terminal, at most once every 5 s for
+    /// each of them.
+    pub(crate) fn board(&mut self, lines: &[String]) {
+        let text = lines.join("\n");
+        let pause = PLAIN_PAUSE * u32::try_from(lines.len()).unwrap_or(1);
+        let mut out = stdout();
         if self.terminal {
             self.clear();
-            let mut out = stdout();
-            drop(write!(out, "{text}"));
+            // Without wrapping a line is a line, however narrow the terminal is.
+            drop(write!(out, "\x1b[?7l{text}\x1b[?7h"));
             drop(out.flush());
-            self.status_shown = true;
+            self.replaced = lines.len();
             return;
         }
         let due = self
             .last_plain
             .as_ref()
-            .is_none_or(|(at, last)| last != text && at.elapsed() >= PLAIN_PAUSE);
+            .is_none_or(|(at, last)| *last != text && at.elapsed() >= pause);
         if due {
-            drop(writeln!(stdout(), "{text}"));
-            self.last_plain = Some((Instant::now(), text.to_owned()));
+            drop(writeln!(out, "{text}"));
+            self.last_plain = Some((Instant::now(), text));
         }
     }
 
     fn clear(&mut self) {
-        if self.status_shown {
-            drop(write!(stdout(), "\r\x1b[K"));
-            self.status_shown = false;
+        for line in 0..self.replaced {
+            let up = if line == 0 { "" } else { "\x1b[A" };
+            drop(write!(stdout(), "{up}\r\x1b[K"));
         }
+        self.replaced = 0;
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) async fn unless_stopped(work: impl Future<Output = Result<End>>) -> R
 }
 
 /// Returns the number of the first signal that asks us to stop.
-async fn stopped() -> u8 {
+pub(crate) async fn stopped() -> u8 {
     let (interrupt, terminate) = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),

@@ -13,13 +13,42 @@ use super::End;
 use super::args::{Delay, StartArgs};
 use super::migrate::migrate;
 use super::output::Output;
-use super::signals::unless_stopped;
+use super::signals::{stopped, unless_stopped};
+
+/// Whose business a signal is while the work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signals {
+    /// It ends the work.
+    EndIt,
+    /// The work listens itself.
+    AreHeard,
+}
+
+/// How a stack is to be started.
+pub(crate) struct Stage<'a> {
+    pub(crate) start: &'a StartArgs,
+    pub(crate) listen: SocketAddr,
+    pub(crate) signals: Signals,
+    /// The last word about its configuration.
+    pub(crate) change: Box<dyn FnOnce(&mut StackConfig) + 'a>,
+}
+
+impl<'a> Stage<'a> {
+    /// As the arguments say; a signal ends the work.
+    pub(crate) fn new(start: &'a StartArgs, listen: SocketAddr) -> Self {
+        Self {
+            start,
+            listen,
+            signals: Signals::EndIt,
+            change: Box::new(|_| {}),
+        }
+    }
+}
 
 /// Starts everything, says what it took, does `work`, and tears all down: also when the work
 /// fails, or a signal ends it.
 pub(crate) async fn with_stack(
-    args: &StartArgs,
-    listen: SocketAddr,
+    stage: Stage<'_>,
     output: &mut Output,
     work: impl AsyncFnOnce(&Stack, &mut Output) -> Result<End>,
 ) -> Result<End> {
@@ -28,19 +57,33 @@ pub(crate) async fn with_stack(
     let server = LocalPg::start(Options::from_env()).await?;
     output.line(&format!("database   {}", server.source()));
     let url = server.fresh_database("devstack").await?;
-    let working = async {
+    let mut config = StackConfig::new(url.clone(), binaries);
+    config.listen = stage.listen;
+    config.concurrency_max = usize::from(stage.start.concurrency);
+    config.sim = world(stage.start);
+    (stage.change)(&mut config);
+    let starting = async {
         migrate(&url).await?;
-        let mut config = StackConfig::new(url.clone(), binaries);
-        config.listen = listen;
-        config.concurrency_max = usize::from(args.concurrency);
-        config.sim = world(args);
-        let stack = Stack::start(config).await?;
-        output.line(&format!("public     {}", stack.url()));
-        let ended = work(&stack, output).await;
-        stack.stop();
-        ended
+        Stack::start(config).await
     };
-    let ended = unless_stopped(Box::pin(working)).await;
+    let started = tokio::select! {
+        started = Box::pin(starting) => started.map(Ok),
+        signal = stopped() => Ok(Err(End::Signal(signal))),
+    };
+    let ended = match started {
+        Ok(Ok(stack)) => {
+            output.line(&format!("public     {}", stack.url()));
+            let working = Box::pin(work(&stack, output));
+            let ended = match stage.signals {
+                Signals::EndIt => unless_stopped(working).await,
+                Signals::AreHeard => working.await,
+            };
+            stack.stop();
+            ended
+        }
+        Ok(Err(end)) => Ok(end),
+        Err(error) => Err(error),
+    };
     server.drop_database(&url).await?;
     server.stop();
     ended

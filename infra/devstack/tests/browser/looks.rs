@@ -52,6 +52,17 @@ async fn peopled(site: &Site) -> serde_json::Value {
     draft
         .draft("A name that is rather long, as people like to give them when nobody says no")
         .await;
+    let awaited = site.another(17, MINUTE * 60);
+    awaited.pay_later("Ina, orders").await;
+    let expired = site.another(18, MINUTE * 70);
+    expired.draft("Ole, newsletters").await;
+    expired.checkout_expired().await;
+    let disputed = site.another(19, MINUTE * 80);
+    disputed.activate("Pia, travel").await;
+    disputed.be_later(MINUTE);
+    disputed.stripe_says(News::Disputed).await;
+    disputed.work(&["stopped"]).await;
+    disputed.succeed(false).await;
     let page = |agent_id| site.link(agent_id, true);
     json!({
         "provisioning": page(now.agent_id),
@@ -60,6 +71,9 @@ async fn peopled(site: &Site) -> serde_json::Value {
         "waiting": page(waiting.agent_id),
         "suspended": page(suspended.agent_id),
         "draft": page(draft.agent_id),
+        "awaited": page(awaited.agent_id),
+        "checkout-expired": page(expired.agent_id),
+        "disputed": page(disputed.agent_id),
         "expired": site.link(active.agent_id, false),
         "welcome": format!("{}/welcome?session_id=cs_test_not_heard_of", site.url),
         "welcome-late": format!("{}/welcome?session_id=cs_test_not_heard_of&since=0", site.url),
@@ -78,5 +92,5 @@ async fn every_page_fits_reads_and_contrasts() {
     told["out"] = json!(out.canonicalize().unwrap());
     play("looks", &told).await;
     let pictures = fs::read_dir(out).unwrap().count();
-    assert!(pictures >= 44, "only {pictures} pictures");
+    assert!(pictures >= 56, "only {pictures} pictures");
 }

@@ -45,7 +45,11 @@ export async function failure({ told, control, open }) {
   await control("fail/permanent");
   await headline(page, "could not be set up");
   await page.locator("main", { hasText: "What you can do" }).waitFor();
+  const sent = page.waitForRequest((request) => request.method() === "POST");
   await page.getByRole("button", { name: "Try again" }).click();
+  // Older browsers have nothing else to tell whose form it is.
+  const { origin } = await (await sent).allHeaders();
+  expect(origin === told.url, `the form's origin is ${origin}`);
   await headline(page, "Setting up your agent");
   expect(await page.getByRole("button", { name: "Try again" }).count() === 0, "retry twice");
 }

@@ -2,8 +2,15 @@
 
 #![cfg(test)]
 
+mod cancels;
+mod chaos;
 mod duplicates;
+mod give_up;
+mod inventory;
 mod kills;
+mod life;
+mod lost;
 mod payment;
 mod round_trips;
+mod scene;
 mod world;
