@@ -2,7 +2,8 @@
 //! It must not know what any step does.
 
 use crate::{
-    lease::{Halt, Lease},
+    hetzner::Pace,
+    lease::{CHANGE_MARGIN, Halt, Lease},
     made::{Ledger, Made},
     operate::{End, World},
     plan::{Step, unwind},
@@ -12,12 +13,15 @@ use crate::{
 };
 use contract::{ErrorClass, InventoryRow, Operation, Outcome, Said};
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A failed report is repeated so long.
 const FAILED_MAX: Duration = Duration::from_mins(1);
-/// The closing list of a run may take this long.
-const CLOSING_LIST_MAX: Duration = Duration::from_secs(10);
+/// The closing list of a run may take this long while the lease allows: a drained rate budget lets
+/// it wait.
+const CLOSING_LIST_MAX: Duration = Duration::from_secs(150);
+/// And at least this long, whatever the lease: a list changes nothing.
+const CLOSING_LIST_MIN: Duration = Duration::from_secs(10);
 /// After a signal the last report may take this long, deletes beside it.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(4);
 
@@ -50,18 +54,14 @@ impl LastWords<'_> {
         let mut draft = Draft::new(Said::Running);
         let (outcome, headline) = success_of(run.inputs.operation);
         draft.outcome = outcome;
-        // The news must not wait long for a list that it can do without.
-        let listed = tokio::select! {
-            listed = timeout(CLOSING_LIST_MAX, run.inventory(self.whole_inventory)) => {
-                listed.map_or_else(|_| Err("it took too long".to_owned()), |rows| {
-                    rows.map_err(|error| error.to_string())
-                })
-            }
-            () = self.world.signaled() => Err("a signal came".to_owned()),
-        };
-        match listed {
+        match self.closing_list(run, Pace::Closing).await {
             Ok(rows) => {
-                if let Some(why) = run.missing_from(&rows).await {
+                // A signal leaves no time to ask; what the list says is told all the same.
+                let missing = tokio::select! {
+                    missing = run.missing_from(&rows) => missing,
+                    () = self.world.signaled() => None,
+                };
+                if let Some(why) = missing {
                     actions.end("the machine is gone");
                     return self.unwound(run, plan, &why).await;
                 }
@@ -103,6 +103,7 @@ impl LastWords<'_> {
         let step = self.made.all().step;
         let actions = &self.world.actions;
         let before = self.made.all();
+        run.hetzner.set_pace(Pace::Undo);
         let left = if before.is_empty() {
             Vec::new()
         } else {
@@ -137,14 +138,32 @@ impl LastWords<'_> {
             return End::Fenced;
         }
         // The run closes with its list: what is left shows.
-        let rows = timeout(CLOSING_LIST_MAX, run.inventory(self.whole_inventory)).await;
-        self.tell_failure(why.class(), &text, rows.ok().and_then(Result::ok))
-            .await
+        let rows = self.closing_list(run, Pace::Undo).await;
+        self.tell_failure(why.class(), &text, rows.ok()).await
+    }
+
+    /// The list a run closes with. The news must not wait long for it, and can do without.
+    async fn closing_list(&self, run: &Run, pace: Pace) -> Result<Vec<InventoryRow>, String> {
+        run.hetzner.set_pace(pace);
+        let now = Instant::now();
+        // The report that follows needs time too. Waits for the budget end with the lease.
+        let left = self.lease.deadline().saturating_duration_since(now);
+        let span = left.saturating_sub(CHANGE_MARGIN).min(CLOSING_LIST_MAX);
+        let until = now + span.max(CLOSING_LIST_MIN);
+        let listed = tokio::select! {
+            listed = timeout_at(until, run.inventory(self.whole_inventory)) => listed,
+            () = self.world.signaled() => return Err("a signal came".to_owned()),
+        };
+        match listed {
+            Ok(rows) => rows.map_err(|error| error.to_string()),
+            Err(_) => Err("it took too long".to_owned()),
+        }
     }
 
     /// A signal: deletes and the last report go out side by side, none is awaited for long.
     pub(crate) async fn canceled(&self, run: &Run) -> End {
         let made = self.made.all();
+        run.hetzner.set_pace(Pace::Undo);
         let mut text = Halt::Signal.to_string();
         if !made.is_empty() {
             text = format!(

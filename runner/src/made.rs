@@ -14,6 +14,8 @@ pub(crate) struct Made {
     pub(crate) server: Option<u64>,
     /// A create was sent and its answer is not known.
     pub(crate) server_in_doubt: bool,
+    /// Hetzner said that the server's name is taken, and nobody knows yet by what.
+    pub(crate) name_taken: bool,
     /// Our auth key's id.
     pub(crate) key: Option<String>,
     /// A key was asked for and the answer is not known.

@@ -111,13 +111,16 @@ impl Run {
     /// list must be the agent's whatever the other side makes of a selector.
     pub(crate) async fn own_servers(&self) -> Result<Vec<Server>, crate::hetzner::Error> {
         let mut servers = self.hetzner.servers(&self.agent_selector()).await?;
-        let labels = self.server_labels();
-        servers.retain(|server| {
-            ["managed_by", "installation", "agent_id"]
-                .iter()
-                .all(|name| server.labels.get(*name) == labels.get(name))
-        });
+        servers.retain(|server| self.is_own(server));
         Ok(servers)
+    }
+
+    /// Whether a server's own labels say that it is the agent's.
+    pub(crate) fn is_own(&self, server: &Server) -> bool {
+        let labels = self.server_labels();
+        ["managed_by", "installation", "agent_id"]
+            .iter()
+            .all(|name| server.labels.get(*name) == labels.get(name))
     }
 
     /// The whole installation's servers, as many as an inventory holds.
@@ -141,6 +144,7 @@ impl Run {
         self.made.change(|made| {
             made.server = Some(server.id);
             made.server_in_doubt = false;
+            made.name_taken = false;
             made.tell(ServerFacts {
                 server_id: Some(server.id.to_string()),
                 server_name: Some(server.name.clone()),

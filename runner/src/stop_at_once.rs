@@ -5,7 +5,10 @@ use crate::{
     hetzner::Kind,
     made::Made,
     run::Run,
-    steps::{create, device},
+    steps::{
+        create::{self, Doubted},
+        device, key,
+    },
 };
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -17,16 +20,16 @@ const LOCKED_PAUSE: Duration = Duration::from_millis(500);
 
 /// Sends every delete; one that finds the server locked is sent again.
 pub(crate) async fn send_deletes(run: &Run, made: &Made) {
-    tokio::join!(server(run, made), device(run), key(run, made));
+    tokio::join!(server(run, made), device(run), keys(run, made));
 }
 
 async fn server(run: &Run, made: &Made) {
     let mut ids: Vec<u64> = made.server.into_iter().collect();
     if made.server.is_none()
         && made.server_in_doubt
-        && let Ok(Ok(found)) = timeout(CALL_MAX, create::own_fence(run)).await
+        && let Ok(Ok(Doubted::Ours(id))) = timeout(CALL_MAX, create::in_doubt(run)).await
     {
-        ids = found;
+        ids.push(id);
     }
     for id in ids {
         let sent = loop {
@@ -51,9 +54,17 @@ async fn device(run: &Run) {
     }
 }
 
-async fn key(run: &Run, made: &Made) {
-    if let Some(id) = &made.key {
-        let sent = run.tailscale.delete_key(id, CALL_MAX).await;
+/// The key we know, and one whose answer did not come: it carries our description.
+async fn keys(run: &Run, made: &Made) {
+    let mut ids: Vec<String> = made.key.iter().cloned().collect();
+    if made.key_in_doubt
+        && let Ok(Ok(found)) = timeout(CALL_MAX, key::described(run)).await
+    {
+        let valid = found.into_iter().filter(|key| key.valid);
+        ids.extend(valid.map(|key| key.id));
+    }
+    for id in ids {
+        let sent = run.tailscale.delete_key(&id, CALL_MAX).await;
         said(run, &format!("key {id}"), sent);
     }
 }

@@ -21,12 +21,31 @@ const CREATES_WAIT_BELOW: u32 = 15;
 const READ_WAIT_MAX: Duration = Duration::from_mins(2);
 /// Time between an answer and the next create when no call is left.
 const CREATE_WAIT_MAX: Duration = Duration::from_secs(20);
+/// Time between an answer and the closing list when no call is left.
+const CLOSING_WAIT_MAX: Duration = Duration::from_secs(80);
 /// Wait after a first refusal: a runner alone has its call back by then.
 const REFUSAL_WAIT_FIRST: Duration = Duration::from_secs(2);
 /// Wait after a second refusal in a row, which means that many compete; it doubles.
 const REFUSAL_WAIT: Duration = Duration::from_secs(24);
 /// Most doublings.
 const REFUSAL_DOUBLINGS_MAX: u32 = 1;
+
+/// Wait after a first refusal once work must stop; it doubles. A run at its end has minutes, and
+/// what it has left to do are deletes.
+const LAST_WAIT_FIRST: Duration = Duration::from_secs(2);
+/// The longest such wait.
+const LAST_WAIT_MAX: Duration = Duration::from_secs(8);
+
+/// How a run uses the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// It polls: its reads come the later the fewer calls are left.
+    Polling,
+    /// It closes with one list, which may wait a little.
+    Closing,
+    /// It takes back what it made: nothing waits, but for a short while after a refusal.
+    Undo,
+}
 
 /// What the last answer told.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +54,7 @@ struct Seen {
     remaining: u32,
     /// Refusals (429) in a row.
     refusals: u32,
+    pace: Pace,
 }
 
 /// What is known of the bucket.
@@ -52,6 +72,7 @@ impl Budget {
             at: Instant::now(),
             remaining: u32::MAX,
             refusals: 0,
+            pace: Pace::Polling,
         };
         Self {
             seen: Arc::new(Mutex::new(seen)),
@@ -60,8 +81,7 @@ impl Budget {
         }
     }
 
-    /// Ends waits early when the lease says that work must stop: then what is left to do is
-    /// undo, and that must not wait.
+    /// Ends waits early when the lease says that work must stop: then all goes as in undo.
     pub(super) fn while_held(mut self, lease: Lease) -> Self {
         self.lease = Some(lease);
         self
@@ -69,6 +89,11 @@ impl Budget {
 
     fn seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
         look(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on calls are made at this pace.
+    pub(super) fn set_pace(&self, pace: Pace) {
+        self.seen(|seen| seen.pace = pace);
     }
 
     /// Reads an answer's status and its count of calls left.
@@ -88,7 +113,10 @@ impl Budget {
 
     /// Waits until a read may go.
     pub(super) async fn wait_to_read(&self) {
-        self.wait(READS_SLOW_BELOW, READ_WAIT_MAX).await;
+        match self.seen(|seen| seen.pace) {
+            Pace::Polling => self.wait(READS_SLOW_BELOW, READ_WAIT_MAX).await,
+            Pace::Closing | Pace::Undo => self.wait(READS_SLOW_BELOW, CLOSING_WAIT_MAX).await,
+        }
     }
 
     /// Waits until a create may go.
@@ -98,17 +126,27 @@ impl Budget {
 
     async fn wait(&self, below: u32, longest: Duration) {
         let seen = self.seen(|seen| *seen);
-        let span = match seen.refusals {
-            0 => wait_max(seen.remaining, below, longest),
-            refusals => refusal_wait(refusals),
-        };
-        // Counted from the answer: whoever waited for something else has waited enough.
-        let wait = self.dice.around(span).saturating_sub(seen.at.elapsed());
-        match &self.lease {
-            _ if wait.is_zero() => {}
-            Some(lease) => drop(lease.pause(wait).await),
-            None => sleep(wait).await,
+        let held = self
+            .lease
+            .as_ref()
+            .filter(|lease| seen.pace != Pace::Undo && lease.check().is_ok());
+        if let Some(lease) = held {
+            let span = match seen.refusals {
+                0 => wait_max(seen.remaining, below, longest),
+                refusals => refusal_wait(refusals),
+            };
+            if lease.pause(self.rest(seen, span)).await.is_ok() {
+                return;
+            }
         }
+        // Work must stop or is being taken back: only a refusal is waited out, whoever halted.
+        sleep(self.rest(seen, last_wait(seen.refusals))).await;
+    }
+
+    /// What is left of a drawn wait. It counts from the answer: whoever waited for something
+    /// else has waited enough.
+    fn rest(&self, seen: Seen, span: Duration) -> Duration {
+        self.dice.around(span).saturating_sub(seen.at.elapsed())
     }
 }
 
@@ -124,6 +162,16 @@ fn refusal_wait(refusals: u32) -> Duration {
         0 => Duration::ZERO,
         1 => REFUSAL_WAIT_FIRST,
         more => REFUSAL_WAIT.saturating_mul(1 << (more - 2).min(REFUSAL_DOUBLINGS_MAX)),
+    }
+}
+
+/// Grows with every refusal in a row, and stays short.
+fn last_wait(refusals: u32) -> Duration {
+    match refusals {
+        0 => Duration::ZERO,
+        more => LAST_WAIT_FIRST
+            .saturating_mul(1 << (more - 1).min(8))
+            .min(LAST_WAIT_MAX),
     }
 }
 
@@ -153,6 +201,37 @@ mod tests {
     fn refusals_in_a_row_lengthen_the_wait() {
         let waits: Vec<u64> = (0..=5).map(|count| refusal_wait(count).as_secs()).collect();
         assert_eq!(waits, [0, 2, 24, 48, 48, 48]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_undo_only_refusals_are_waited_out_and_not_for_long() {
+        for halted in [false, true] {
+            let (budget, lease) = budget(200, "0");
+            budget.set_pace(Pace::Undo);
+            if halted {
+                lease.halt(Halt::Stopped);
+            }
+            let started = Instant::now();
+            budget.wait_to_read().await;
+            assert!(started.elapsed().is_zero());
+            for longest in [3, 6, 12, 12] {
+                budget.learn(429, Some("0"));
+                let refused = Instant::now();
+                budget.wait_to_read().await;
+                let waited = refused.elapsed();
+                assert!(waited >= LAST_WAIT_FIRST / 2, "{waited:?}");
+                assert!(waited <= Duration::from_secs(longest), "{waited:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_waited_out_when_the_lease_halts_without_undo() {
+        let (budget, lease) = budget(429, "0");
+        lease.halt(Halt::Stopped);
+        let started = Instant::now();
+        budget.wait_to_read().await;
+        assert!(started.elapsed() >= LAST_WAIT_FIRST / 2);
     }
 
     #[tokio::test(start_paused = true)]

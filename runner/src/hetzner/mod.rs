@@ -6,6 +6,7 @@ mod error;
 mod look;
 mod wire;
 
+pub(crate) use budget::Pace;
 pub(crate) use error::{Error, Kind};
 
 use crate::lease::Lease;
@@ -129,6 +130,11 @@ impl Hetzner {
     pub(crate) fn while_held(mut self, lease: Lease) -> Self {
         self.budget = self.budget.while_held(lease);
         self
+    }
+
+    /// From now on calls are made at this pace.
+    pub(crate) fn set_pace(&self, pace: Pace) {
+        self.budget.set_pace(pace);
     }
 
     /// Every server that `selector` chooses.

@@ -6,14 +6,16 @@ use crate::{
     cloud_init::user_data,
     hetzner::{Created, Kind, NewServer, Server},
     lease::{Halt, Trouble},
+    made::Made,
     run::Run,
     schedule::short_pause,
     steps::{
-        look,
+        look::{self, Holder},
         remove::{self, Wait},
     },
 };
 use contract::ErrorClass;
+use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// So often a create is tried when it stays unclear or the name stays taken.
@@ -23,6 +25,8 @@ const ROUNDS_MAX: u32 = 5;
 const REFUSALS_MAX: u32 = 6;
 /// So often undo looks for a server that may exist: lists may lag behind a create.
 const DOUBT_LOOKS: u32 = 3;
+/// So long undo looks for a server that exists by name and does not show.
+const NAME_LOOKS_MAX: Duration = Duration::from_mins(1);
 
 /// How one call for a server ended.
 enum Asked {
@@ -75,7 +79,7 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
             Asked::Unclear(why) => {
                 run.actions.line(&format!("unclear: {why}"));
                 last = why;
-                if let Some(server) = settle(run, rounds).await? {
+                if let Some(server) = settle(run).await? {
                     run.actions
                         .line(&format!("server {} is ours, adopted", server.id));
                     run.note_server(&server);
@@ -122,9 +126,11 @@ async fn ask(run: &mut Run, server_type: &str, location: &str) -> Result<Asked, 
         .made
         .change(|made| std::mem::replace(&mut made.server_in_doubt, true));
     let asked = run.hetzner.create_server(&new).await;
-    if !matches!(&asked, Err(error) if matches!(error.kind, Kind::Doubt | Kind::NameTaken)) {
-        run.made.change(|made| made.server_in_doubt = doubted);
-    }
+    run.made.change(|made| match &asked {
+        Err(error) if error.kind == Kind::NameTaken => made.name_taken = true,
+        Err(error) if error.kind == Kind::Doubt => {}
+        Ok(_) | Err(_) => made.server_in_doubt = doubted,
+    });
     match asked {
         Ok(created) => Ok(Asked::Made(created)),
         Err(error) => match error.kind {
@@ -136,46 +142,38 @@ async fn ask(run: &mut Run, server_type: &str, location: &str) -> Result<Asked, 
     }
 }
 
-/// Looks what a lost answer left: our own server is ours (its key is the one we hold, this
-/// attempt had none before), an older attempt's is deleted. A list may lag behind a create, so an
-/// empty one is read again.
-async fn settle(run: &mut Run, round: u32) -> Result<Option<Server>, Halt> {
-    for look in 0..2 {
-        if let Some(server) = look::clear_older(run, false).await? {
-            return Ok(Some(server));
+/// Looks what a lost answer left, or what holds the name: our own server is ours (its key is the
+/// one we hold, this attempt had none before), an older attempt's is deleted. A list may lag
+/// behind a create, so an empty one is read again.
+async fn settle(run: &mut Run) -> Result<Option<Server>, Halt> {
+    match look::clear_name(run).await? {
+        Holder::Own(server) => return Ok(Some(server)),
+        Holder::Cleared => {
+            run.made.change(nothing_in_doubt);
+            return Ok(None);
         }
-        run.lease.pause(short_pause(look)).await?;
+        Holder::Nobody => run.lease.pause(short_pause(0)).await?,
     }
-    if round > 0
-        && let Some(server) = run.hetzner.server_named(&run.server_name()).await?
-        && run
-            .own_servers()
-            .await?
-            .iter()
-            .all(|own| own.id != server.id)
-    {
-        let text = format!(
-            "the name {} belongs to server {}, which is not this installation's; rename or \
-             remove it, then retry",
-            server.name, server.id
-        );
-        return Err(Trouble::permanent(text).into());
+    let labelled = look::clear_older(run, false).await?;
+    if labelled.is_none() {
+        run.lease.pause(short_pause(1)).await?;
     }
-    Ok(None)
+    Ok(labelled)
 }
 
-/// Undo: deletes our server and waits until it is gone. In doubt the list says whether there is
-/// one; only this attempt's own fence counts.
+const fn nothing_in_doubt(made: &mut Made) {
+    made.server_in_doubt = false;
+    made.name_taken = false;
+}
+
+/// Undo: deletes our server and waits until it is gone.
 pub(crate) async fn delete(run: &mut Run) -> Result<(), Trouble> {
     let made = run.made.all();
-    let mut ids: Vec<u64> = made.server.into_iter().collect();
-    for round in 0..DOUBT_LOOKS {
-        if made.server.is_some() || !made.server_in_doubt || !ids.is_empty() {
-            break;
-        }
-        sleep(short_pause(round)).await;
-        ids = own_fence(run).await?;
-    }
+    let ids = match made.server {
+        Some(id) => vec![id],
+        None if made.server_in_doubt => find_in_doubt(run, made.name_taken).await?,
+        None => Vec::new(),
+    };
     for id in ids {
         match remove::server(&run.hetzner, id, Wait::Undo).await {
             Ok(()) => run.actions.line(&format!("server {id} deleted")),
@@ -185,17 +183,50 @@ pub(crate) async fn delete(run: &mut Run) -> Result<(), Trouble> {
     }
     run.made.change(|made| {
         made.server = None;
-        made.server_in_doubt = false;
+        nothing_in_doubt(made);
     });
     Ok(())
 }
 
-/// Ids of the servers that carry this attempt's fence.
-pub(crate) async fn own_fence(run: &Run) -> Result<Vec<u64>, Trouble> {
+/// Looks for a server that may be there. One whose name is taken is surely there, so it is
+/// looked for until it shows, and stays in doubt when it does not in time.
+async fn find_in_doubt(run: &Run, name_taken: bool) -> Result<Vec<u64>, Trouble> {
+    let started = Instant::now();
+    for round in 0.. {
+        sleep(short_pause(round)).await;
+        match in_doubt(run).await? {
+            Doubted::Ours(id) => return Ok(vec![id]),
+            Doubted::NotOurs => break,
+            Doubted::Unseen if name_taken && started.elapsed() > NAME_LOOKS_MAX => {
+                let text = format!("{} exists and does not show yet", run.server_name());
+                return Err(Trouble::transient(text));
+            }
+            Doubted::Unseen if !name_taken && round + 1 >= DOUBT_LOOKS => break,
+            Doubted::Unseen => {}
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// What became of a server that may have been made.
+pub(crate) enum Doubted {
+    /// Ours, by its labels and fence.
+    Ours(u64),
+    /// Something else holds the name, so ours was not made.
+    NotOurs,
+    /// Nothing shows.
+    Unseen,
+}
+
+/// One look by name (Hetzner: unique per project); only this attempt's own fence counts.
+pub(crate) async fn in_doubt(run: &Run) -> Result<Doubted, Trouble> {
+    let named = run.hetzner.server_named(&run.server_name()).await?;
     let fence = run.inputs.fence.to_string();
-    let servers = run.own_servers().await?;
-    let own = servers
-        .into_iter()
-        .filter(|one| one.labels.get("fence") == Some(&fence));
-    Ok(own.map(|server| server.id).collect())
+    Ok(match named {
+        None => Doubted::Unseen,
+        Some(server) if run.is_own(&server) && server.labels.get("fence") == Some(&fence) => {
+            Doubted::Ours(server.id)
+        }
+        Some(_) => Doubted::NotOurs,
+    })
 }

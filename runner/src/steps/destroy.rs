@@ -31,7 +31,6 @@ pub(crate) async fn servers(run: &mut Run) -> Result<(), Halt> {
         }
         for server in servers {
             run.work.addresses.extend(&server.addresses);
-            run.lease.before_change().await?;
             run.actions.line(&format!("deleting server {}", server.id));
             remove::server(&run.hetzner, server.id, Wait::Plan(&run.lease)).await?;
         }

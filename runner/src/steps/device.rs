@@ -2,6 +2,7 @@
 //! clock alone. Of servers it must know no more than whose they are.
 
 use crate::{
+    hetzner::Server,
     lease::{Halt, Trouble},
     run::Run,
     steps::{look::judge, remove::CALL_MAX},
@@ -129,6 +130,9 @@ pub(crate) async fn remove(run: &Run, left: &[Device]) -> Result<(), Halt> {
 /// Ids of the devices that our machine left: the one we know, and one that joined unseen, found
 /// by its time. The devices are read before the servers: while no newer attempt has a server,
 /// none of them can be a newer one's. Else all devices are the newer attempt's matter.
+///
+/// # Errors
+/// When it cannot be known whose they are: then they stay, and are named.
 pub(crate) async fn left_by_us(run: &Run) -> Result<Vec<String>, Trouble> {
     let made = run.made.all();
     if made.device.is_none() && made.key_created.is_none() {
@@ -141,10 +145,29 @@ pub(crate) async fn left_by_us(run: &Run) -> Result<Vec<String>, Trouble> {
             .is_some_and(|since| device.created.is_some_and(|at| at >= since));
         from_our_key || made.device.as_ref() == Some(&device.node_id)
     });
-    if devices.is_empty() || judge(run.own_servers().await?, run.inputs.fence).is_err() {
+    let ids: Vec<String> = devices.into_iter().map(|device| device.node_id).collect();
+    if ids.is_empty() {
+        return Ok(ids);
+    }
+    let servers = run.own_servers().await?;
+    if servers.iter().any(|one| is_newer(one, run.inputs.fence)) {
         return Ok(Vec::new());
     }
-    Ok(devices.into_iter().map(|device| device.node_id).collect())
+    match judge(servers, run.inputs.fence) {
+        Ok(_) => Ok(ids),
+        Err(trouble) => Err(Trouble {
+            class: trouble.class,
+            text: format!("device {} stays: {}", ids.join(", "), trouble.text),
+        }),
+    }
+}
+
+fn is_newer(server: &Server, own: i64) -> bool {
+    let fence = server
+        .labels
+        .get("fence")
+        .and_then(|text| text.parse().ok());
+    fence.is_some_and(|fence: i64| fence > own)
 }
 
 /// Undo, after our server is gone: deletes what it left in the tailnet.

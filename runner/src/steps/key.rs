@@ -63,7 +63,7 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
     Err(Trouble::transient(format!("no auth key after {ROUNDS_MAX} tries: {last}")).into())
 }
 
-/// Every listed key that carries this attempt's description, dead ones too.
+/// Every listed key that carries this attempt's description; used ones may be missing.
 pub(crate) async fn described(run: &Run) -> Result<Vec<ListedKey>, Trouble> {
     let mut keys = run.tailscale.keys().await?;
     let description = run.key_description();

@@ -84,17 +84,58 @@ pub(crate) async fn clear_older(run: &Run, mut devices_too: bool) -> Result<Opti
             Verdict::Own(server) => return Ok(Some(server)),
             Verdict::Older(ids) => {
                 devices_too = true;
-                for id in ids {
-                    run.lease.before_change().await?;
-                    run.actions
-                        .line(&format!("deleting server {id} of an earlier attempt"));
-                    remove::server(&run.hetzner, id, Wait::Plan(&run.lease)).await?;
-                }
+                delete_older(run, ids).await?;
             }
         }
         run.lease.pause(short_pause(round)).await?;
     }
     Err(Trouble::transient("servers of earlier attempts do not go away").into())
+}
+
+async fn delete_older(run: &Run, ids: Vec<u64>) -> Result<(), Halt> {
+    for id in ids {
+        run.actions
+            .line(&format!("deleting server {id} of an earlier attempt"));
+        remove::server(&run.hetzner, id, Wait::Plan(&run.lease)).await?;
+    }
+    Ok(())
+}
+
+/// What holds the agent's server name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// Nothing that shows yet.
+    Nobody,
+    /// This attempt's server.
+    Own(Server),
+    /// An earlier attempt's, deleted now with its devices.
+    Cleared,
+}
+
+/// Looks who holds the name, and judges it by its own labels: the list by label may lag behind.
+/// As in [`clear_older`] the devices are read before the server.
+pub(crate) async fn clear_name(run: &Run) -> Result<Holder, Halt> {
+    let devices = device::list(run).await?;
+    let Some(server) = run.hetzner.server_named(&run.server_name()).await? else {
+        return Ok(Holder::Nobody);
+    };
+    if !run.is_own(&server) {
+        let text = format!(
+            "the name {} belongs to server {}, which is not this installation's; rename or \
+             remove it, then retry",
+            server.name, server.id
+        );
+        return Err(Trouble::permanent(text).into());
+    }
+    match judge(vec![server], run.inputs.fence)? {
+        Verdict::Clear => Ok(Holder::Nobody),
+        Verdict::Own(server) => Ok(Holder::Own(server)),
+        Verdict::Older(ids) => {
+            delete_older(run, ids).await?;
+            device::remove(run, &devices).await?;
+            Ok(Holder::Cleared)
+        }
+    }
 }
 
 /// The first step. A server of this very attempt was made by an earlier process of this run,
@@ -103,7 +144,6 @@ pub(crate) async fn look(run: &mut Run) -> Result<(), Halt> {
     if let Some(server) = clear_older(run, true).await?
         && !adopt(run, &server).await?
     {
-        run.lease.before_change().await?;
         run.actions.line(&format!(
             "server {} of this attempt cannot enrol any more",
             server.id
@@ -117,16 +157,20 @@ pub(crate) async fn look(run: &mut Run) -> Result<(), Halt> {
 }
 
 /// Takes over a server of this attempt when its device is there, or when its key still works.
-/// Which of several keys the machine holds nobody knows, so there must be but one.
+/// Which of several keys the machine holds nobody knows, so there must be but one. A used key is
+/// not listed any more; but this attempt removed every older device before it made its server,
+/// so the newest device is the server's.
 async fn adopt(run: &mut Run, server: &Server) -> Result<bool, Halt> {
     let keys = key::described(run).await?;
-    let since = keys.iter().filter_map(|key| key.created).min();
     let devices = device::list(run).await?;
+    let made = keys.iter().filter_map(|key| key.created).min();
+    let newest = devices.iter().filter_map(|device| device.created).max();
+    let since = made.or(newest);
     match device::ours(devices, &run.cloud.tailscale.tag, since) {
         Seen::Ready(device, _) => device::note(run, device),
-        // It enrolled with our key and is not ready yet.
-        Seen::Waiting(_) if since.is_some() => {}
-        Seen::Waiting(_) | Seen::Nothing | Seen::Broken(_) => match keys.as_slice() {
+        // It has enrolled and is not ready yet.
+        Seen::Waiting(_) => {}
+        Seen::Nothing | Seen::Broken(_) => match keys.as_slice() {
             [key] if key.valid => run.made.change(|made| made.key = Some(key.id.clone())),
             _ => return Ok(false),
         },

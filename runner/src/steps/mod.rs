@@ -6,7 +6,7 @@ pub(crate) mod create;
 mod destroy;
 pub(crate) mod device;
 mod find;
-mod key;
+pub(crate) mod key;
 mod look;
 mod machine;
 mod power;

@@ -33,6 +33,14 @@ impl Wait<'_> {
         }
     }
 
+    /// Waits until a delete may be sent. Undo deletes by our own id, whatever the lease.
+    async fn before_change(self) -> Result<(), Halt> {
+        match self {
+            Self::Plan(lease) => lease.before_change().await,
+            Self::Undo => Ok(()),
+        }
+    }
+
     async fn pause(self, span: Duration) -> Result<(), Halt> {
         match self {
             Self::Plan(lease) => lease.pause(span).await,
@@ -52,6 +60,7 @@ pub(crate) async fn server(hetzner: &Hetzner, id: u64, wait: Wait<'_>) -> Result
         if started.elapsed() > wait.longest() {
             break;
         }
+        wait.before_change().await?;
         match hetzner.delete_server(id, CALL_MAX).await {
             Ok(None) => return Ok(()),
             Ok(Some(action)) => match ended(hetzner, id, action.id, wait).await? {

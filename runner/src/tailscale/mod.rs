@@ -118,12 +118,31 @@ impl Tailscale {
         Ok(key)
     }
 
-    /// Keys of the tailnet, without their secrets; dead ones stay listed for a while.
+    /// Auth keys of the tailnet, without their secrets. All must be asked for, else an OAuth
+    /// client sees none; what ended may be missing (Tailscale: "List tailnet keys").
     pub(crate) async fn keys(&self) -> Result<Vec<ListedKey>, Error> {
-        let list: wire::Keys = self
-            .read(Request::get(&format!("{}/tailnet/-/keys", self.url)))
-            .await?;
-        Ok(list.keys.into_iter().map(ListedKey::from).collect())
+        let request = Request::get(&format!("{}/tailnet/-/keys", self.url));
+        let list: wire::Keys = self.read(request.query("all", "true")).await?;
+        let mut keys = Vec::new();
+        for row in list.keys.into_iter().filter(wire::KeyRow::is_auth) {
+            let row = if row.is_described() {
+                Some(row)
+            } else {
+                self.key_row(row.id()).await?.filter(wire::KeyRow::is_auth)
+            };
+            keys.extend(row.map(ListedKey::from));
+        }
+        Ok(keys)
+    }
+
+    /// One key, of which the list may show no more than the id.
+    async fn key_row(&self, id: &str) -> Result<Option<wire::KeyRow>, Error> {
+        let request = Request::get(&format!("{}/tailnet/-/keys/{id}", self.url));
+        match self.read(request).await {
+            Ok(row) => Ok(Some(row)),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Revokes a key; one that does not exist is as good.

@@ -40,14 +40,32 @@ pub(super) struct Keys {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct KeyRow {
     id: String,
+    #[serde(default)]
+    key_type: Option<String>,
     #[serde(default)]
     description: Option<String>,
     #[serde(default)]
     created: Option<String>,
     #[serde(default)]
     invalid: bool,
+}
+
+impl KeyRow {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The list holds credentials of other kinds too.
+    pub(super) fn is_auth(&self) -> bool {
+        self.key_type.as_deref().is_none_or(|kind| kind == "auth")
+    }
+
+    pub(super) const fn is_described(&self) -> bool {
+        self.description.is_some()
+    }
 }
 
 impl From<KeyRow> for ListedKey {
@@ -129,6 +147,31 @@ mod tests {
             assert_eq!(
                 device.node_id, "1",
                 "the old id serves where there is no other"
+            );
+        }
+    }
+
+    #[test]
+    fn only_auth_keys_count_and_what_the_list_leaves_out_is_asked_for() {
+        for (body, auth, described) in [
+            (
+                json!({"id": "k1", "keyType": "auth", "description": "x"}),
+                true,
+                true,
+            ),
+            (json!({"id": "k1"}), true, false),
+            (json!({"id": "k1", "keyType": "client"}), false, false),
+            (
+                json!({"id": "k1", "keyType": "api", "description": "x"}),
+                false,
+                true,
+            ),
+        ] {
+            let row = serde_json::from_value::<KeyRow>(body.clone()).unwrap();
+            assert_eq!(
+                (row.is_auth(), row.is_described()),
+                (auth, described),
+                "{body}"
             );
         }
     }

@@ -21,6 +21,8 @@ mod kills;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod last_moments;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod provision;

@@ -161,5 +161,6 @@ async fn a_delete_goes_first_among_sixty_provisions() {
     };
     let (delete, create) = (first(&Method::DELETE), first(&Method::POST));
     println!("first delete after {delete:?}, first create after {create:?}");
+    assert!(delete < create, "{delete:?}, {create:?}");
     assert!(delete < Duration::from_secs(10), "{delete:?}");
 }

@@ -1,4 +1,7 @@
 //! Tailscale's auth keys: the tag rule, one-off keys, revoking, and how a key ends.
+//!
+//! The list (Tailscale's API description, "List tailnet keys") holds active keys only. Without
+//! `all=true` it holds those of the caller's user, and an OAuth client is none.
 
 use std::time::Duration;
 
@@ -66,11 +69,16 @@ impl Key {
                 "reusable": self.reusable, "ephemeral": self.ephemeral,
                 "preauthorized": self.preauthorized, "tags": self.tags,
             }}},
-            "description": self.description, "invalid": self.ended(state.now).is_some(),
+            "invalid": self.ended(state.now).is_some(),
             "userId": "uSimCNTRL",
         });
-        if let (true, Some(fields)) = (secret, object.as_object_mut()) {
-            fields.insert("key".to_owned(), json!(self.secret));
+        if let Some(fields) = object.as_object_mut() {
+            if !self.description.is_empty() {
+                fields.insert("description".to_owned(), json!(self.description));
+            }
+            if secret {
+                fields.insert("key".to_owned(), json!(self.secret));
+            }
         }
         object
     }
@@ -157,11 +165,14 @@ fn description(body: &Value) -> Result<String, Reply> {
 }
 
 /// `GET /tailnet/-/keys`
-pub(super) fn list(state: &State, token: &Token) -> Answer {
+pub(super) fn list(state: &State, call: &Call, token: &Token) -> Answer {
     token.may(&["auth_keys", "auth_keys:read"])?;
+    if call.param("all") != Some("true") {
+        return Ok(Reply::json(200, json!({"keys": []})));
+    }
     let keys = state.tailscale.keys.values();
-    let shown = keys.filter(|key| key.remembered(state.now));
-    let shown: Vec<Value> = shown.map(|key| key.json(state, false)).collect();
+    let active = keys.filter(|key| key.ended(state.now).is_none());
+    let shown: Vec<Value> = active.map(|key| key.json(state, false)).collect();
     Ok(Reply::json(200, json!({"keys": shown})))
 }
 

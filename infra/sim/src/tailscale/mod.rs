@@ -66,7 +66,7 @@ fn route(state: &mut State, call: &Call) -> Answer {
             Err(refuse(403, "user tailnet does not match"))
         }
         ("POST", ["tailnet", _, "keys"]) => keys::create(state, call, &token),
-        ("GET", ["tailnet", _, "keys"]) => keys::list(state, &token),
+        ("GET", ["tailnet", _, "keys"]) => keys::list(state, call, &token),
         ("GET", ["tailnet", _, "keys", id]) => keys::get(state, &token, id),
         ("DELETE", ["tailnet", _, "keys", id]) => keys::delete(state, &token, id),
         ("GET", ["tailnet", _, "devices"]) => devices::list(state, call, &token),

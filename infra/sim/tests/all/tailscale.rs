@@ -110,8 +110,15 @@ async fn a_key_is_shown_once_listed_revoked_and_forgotten() {
     let seen = tailscale(&sim, &format!("GET {path}"), None).await;
     assert!(seen.body.get("key").is_none());
     assert_eq!(seen.body["invalid"], false);
-    let list = tailscale(&sim, "GET /tailnet/-/keys", None).await;
-    assert_eq!(list.body["keys"][0]["id"], id);
+    let own = tailscale(&sim, "GET /tailnet/-/keys", None).await;
+    assert_eq!(own.body["keys"], json!([]), "an OAuth client is no user");
+    let list = async || {
+        let got = tailscale(&sim, "GET /tailnet/-/keys?all=true", None).await;
+        let rows = got.body["keys"].as_array().unwrap().clone();
+        let row = |row: serde_json::Value| (row["keyType"].clone(), row["id"].clone());
+        rows.into_iter().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(list().await, [(json!("auth"), json!(id))]);
 
     let deleted = tailscale(&sim, &format!("DELETE {path}"), None).await;
     assert_eq!(
@@ -126,6 +133,7 @@ async fn a_key_is_shown_once_listed_revoked_and_forgotten() {
     );
     let dead = tailscale(&sim, &format!("GET {path}"), None).await;
     assert_eq!(dead.body["invalid"], true);
+    assert_eq!(list().await, [], "a dead key is not listed");
     pass(24 * 3600).await;
     assert_eq!(
         tailscale(&sim, &format!("GET {path}"), None).await.status,
