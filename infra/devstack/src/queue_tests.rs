@@ -1,13 +1,12 @@
 //! The queue and its mapping in virtual time; the front over a socket.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -79,8 +78,9 @@ async fn messages_come_in_batches_and_leave_after_success() {
         sizes.push(batches.recv().await.unwrap().1.len());
     }
     assert_eq!(sizes, [5, 5, 2]);
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(queue.depth(), 0);
+    while queue.depth() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,12 +102,12 @@ async fn a_failed_message_comes_back_alone_and_dies_after_five_receives() {
         let expected = VISIBILITY * (receive - 1);
         assert!(at - start >= expected && at - start < expected + Duration::from_secs(1));
     }
-    tokio::time::sleep(VISIBILITY + Duration::from_secs(1)).await;
+    let sixth = tokio::time::timeout(VISIBILITY + Duration::from_secs(1), batches.recv());
+    assert!(sixth.await.is_err(), "it came a sixth time");
     assert_eq!(
         (queue.dead_letters(), queue.depth()),
         (vec!["poison".to_owned()], 0)
     );
-    assert!(batches.try_recv().is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,31 +127,31 @@ async fn no_more_invocations_at_once_than_allowed() {
     for _ in 0..50 {
         queue.send("x", Duration::ZERO);
     }
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(0)));
+    let most = MappingConfig::default().concurrency_max;
+    let gate = Arc::new(Semaphore::new(0));
+    let (tell, mut begun) = mpsc::unbounded_channel();
     let invoke = {
-        let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+        let gate = Arc::clone(&gate);
         move |_: Bytes| {
-            let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+            let (gate, tell) = (Arc::clone(&gate), tell.clone());
             async move {
-                let running = now.fetch_add(1, Ordering::SeqCst) + 1;
-                {
-                    let mut most = most.lock().unwrap();
-                    *most = running.max(*most);
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                now.fetch_sub(1, Ordering::SeqCst);
+                tell.send(()).unwrap();
+                gate.acquire().await.unwrap().forget();
                 Some(Bytes::from_static(b"{}"))
             }
         }
     };
     let _mapping = Mapping::start(queue.clone(), MappingConfig::default(), invoke);
-    while queue.depth() > 0 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..most {
+        begun.recv().await.unwrap();
     }
-    assert_eq!(
-        *most.lock().unwrap(),
-        MappingConfig::default().concurrency_max
-    );
+    // Nothing ends meanwhile, so with time to spare another one must not begin.
+    let another = tokio::time::timeout(Duration::from_secs(1), begun.recv());
+    assert!(another.await.is_err(), "more than {most} at once");
+    gate.add_permits(50);
+    while queue.depth() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn post(server: &QueueServer, operation: &str, body: &str) -> (u16, String) {

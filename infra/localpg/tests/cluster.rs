@@ -173,7 +173,7 @@ async fn a_killed_owner_leaves_nothing() {
     owner.wait().unwrap();
     let gone = async {
         while !is_empty(temp.path()) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), gone)
