@@ -48,6 +48,14 @@ pub(crate) struct Work {
     pub(crate) found: Option<Server>,
     /// Jobs of this agent whose attempts may have left keys.
     pub(crate) jobs: Vec<String>,
+    /// Servers that the callback knows to be the agent's, until they are known to be gone.
+    pub(crate) known_servers: Vec<u64>,
+    /// Those of them that nothing shows to be the agent's any more. Never touched.
+    pub(crate) estranged: Vec<Server>,
+    /// Devices that the callback knows to be the agent's, until they are known to be gone.
+    pub(crate) known_devices: Vec<String>,
+    /// A destroy has seen a server, or has waited for one to show.
+    pub(crate) server_seen: bool,
     /// Addresses of the servers that were deleted: they must have gone with them.
     pub(crate) addresses: Vec<u64>,
     /// What to try, best first.

@@ -207,6 +207,8 @@ fn reply(accepted: &AcceptedReport, claims: bool) -> Reply {
         agent_name: accepted.name.clone(),
         region: accepted.region.clone(),
         jobs: accepted.jobs.iter().map(JobId::to_string).collect(),
+        servers: accepted.servers.clone(),
+        devices: accepted.devices.clone(),
         ..Spec::default()
     };
     Reply {

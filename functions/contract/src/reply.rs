@@ -70,6 +70,14 @@ pub struct Spec {
     /// which removes what those attempts may have left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<String>,
+    /// Ids of the servers that this agent's attempts reported and no destroy has removed since;
+    /// in the claim's reply for every operation on a machine that exists. They are the agent's
+    /// whatever their labels have become.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+    /// The same of devices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
 }
 
 /// Body of every answer that is not a success.

@@ -36,6 +36,11 @@ impl Request {
         Self::new(Method::GET, address, Repeat::Idempotent)
     }
 
+    /// A PUT: idempotent, repeated as such.
+    pub fn put(address: &str) -> Self {
+        Self::new(Method::PUT, address, Repeat::Idempotent)
+    }
+
     /// A DELETE: idempotent, repeated as such.
     pub fn delete(address: &str) -> Self {
         Self::new(Method::DELETE, address, Repeat::Idempotent)

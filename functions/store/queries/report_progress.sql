@@ -72,9 +72,20 @@ SELECT
     CASE WHEN agent.live = 'destroy' THEN (
         SELECT array_agg(DISTINCT t.job_id) FROM attempts t JOIN known USING (agent_id)
     ) END AS jobs,
+    left_over.servers,
+    left_over.devices,
     any_due($14)
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN agent ON true
 LEFT JOIN judged ON true
 LEFT JOIN attempt ON true
 LEFT JOIN working ON true
+-- What attempts told of since a destroy last confirmed that nothing was left.
+LEFT JOIN LATERAL (
+    SELECT array_agg(DISTINCT t.server_id) FILTER (WHERE t.server_id <> '') AS servers,
+        array_agg(DISTINCT t.device_id) FILTER (WHERE t.device_id <> '') AS devices
+    FROM attempts t
+    WHERE t.agent_id = agent.agent_id AND t.fence > coalesce((
+        SELECT max(d.fence) FROM attempts d JOIN jobs j USING (job_id)
+        WHERE d.agent_id = agent.agent_id AND d.state = 'succeeded' AND j.kind = 'destroy'), 0)
+) AS left_over ON agent.live NOT IN ('none', 'provision')

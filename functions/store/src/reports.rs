@@ -96,6 +96,10 @@ pub struct AcceptedReport {
     pub inventory: bool,
     /// For a destroy: the agent's jobs that ever had an attempt.
     pub jobs: Vec<JobId>,
+    /// For all but a provision: servers that attempts told of and no destroy has removed since.
+    pub servers: Vec<String>,
+    /// The same of devices.
+    pub devices: Vec<String>,
 }
 
 /// What a report led to.
@@ -227,6 +231,8 @@ impl Store {
                 .into_iter()
                 .map(JobId)
                 .collect(),
+            servers: get::<Option<_>>(from, &row, "servers")?.unwrap_or_default(),
+            devices: get::<Option<_>>(from, &row, "devices")?.unwrap_or_default(),
         });
         Ok(AppliedReport { outcome, any_due })
     }
@@ -286,6 +292,8 @@ impl Store {
             next: waiting(from, &row)?,
             inventory: false,
             jobs: Vec::new(),
+            servers: Vec::new(),
+            devices: Vec::new(),
         });
         Ok(AppliedReport { outcome, any_due })
     }

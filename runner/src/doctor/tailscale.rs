@@ -56,7 +56,7 @@ fn without_grant(told: &Told, mut findings: Vec<Finding>) -> Vec<Finding> {
 fn refused(error: &Error) -> Finding {
     match error.kind {
         Kind::Denied | Kind::Refused | Kind::NotFound => Finding::wrong(CLIENT, error.to_string()),
-        Kind::Later | Kind::Doubt => Finding::unknown(
+        Kind::Foreign | Kind::Later | Kind::Doubt => Finding::unknown(
             CLIENT,
             format!("{error}; check TAILSCALE_API_URL and the network, then try again"),
         ),

@@ -222,6 +222,16 @@ impl Hetzner {
         Ok(existing(found)?.is_some_and(|body| body.primary_ip.id == id))
     }
 
+    /// Has a primary IP go when its server goes; one that does not exist is as good.
+    pub(crate) async fn bind_address(&self, id: u64, deadline: Duration) -> Result<(), Error> {
+        let request = Request::put(&format!("{}/primary_ips/{id}", self.url))
+            .bearer(&self.token)
+            .deadline(deadline)
+            .keep_429()
+            .json(&json!({"auto_delete": true}));
+        existing(self.send(request).await).map(drop)
+    }
+
     /// Removes a primary IP that is not assigned; one that does not exist is as good.
     pub(crate) async fn delete_address(&self, id: u64, deadline: Duration) -> Result<(), Error> {
         let request = Request::delete(&format!("{}/primary_ips/{id}", self.url))

@@ -7,41 +7,81 @@ use crate::{
     run::Run,
     schedule::short_pause,
     steps::{
-        device, key,
+        device, key, known,
         remove::{self, CALL_MAX, Wait},
     },
+    tailscale::Device,
 };
+use std::time::Duration;
 
 /// So often the lists are read until they are empty.
 const ROUNDS_MAX: u32 = 6;
+/// A list may lag behind a create whose answer was lost, by so much at most.
+const LIST_LAG_MAX: Duration = Duration::from_secs(5);
 
 /// Deletes every server of the agent that is not newer than this attempt; before it the keys of
 /// the agent's jobs. The claim's reply names those jobs, and so do the labels of the servers.
 pub(crate) async fn servers(run: &mut Run) -> Result<(), Halt> {
+    known::learn(run);
     run.work.jobs.clone_from(&run.spec.jobs);
     learn_job(run, run.inputs.job_id.clone());
     for round in 0..ROUNDS_MAX {
-        let servers = none_newer(run).await?;
-        for server in &servers {
-            learn_job(run, label(server, "provisioning_job_id"));
-        }
-        key::revoke_of_jobs(run).await?;
-        if servers.is_empty() {
+        if delete_servers(run).await? == 0 {
             return Ok(());
-        }
-        for server in servers {
-            run.work.addresses.extend(&server.addresses);
-            run.actions.line(&format!("deleting server {}", server.id));
-            remove::server(&run.hetzner, server.id, Wait::Plan(&run.lease)).await?;
         }
         run.lease.pause(short_pause(round)).await?;
     }
-    Err(still_listed([run.own_servers().await?.len(), 0, 0, 0]))
+    Err(still_listed(&Left::read(run).await?.names()))
+}
+
+/// Revokes the keys and deletes the servers that are there; gives how many servers there were.
+async fn delete_servers(run: &mut Run) -> Result<usize, Halt> {
+    let servers = none_newer(run).await?;
+    for server in &servers {
+        learn_job(run, label(server, "provisioning_job_id"));
+    }
+    key::revoke_of_jobs(run).await?;
+    run.work.server_seen |= !servers.is_empty();
+    for server in &servers {
+        bind_addresses(run, server).await?;
+        run.actions.line(&format!("deleting server {}", server.id));
+        remove::server(&run.hetzner, server.id, Wait::Plan(&run.lease)).await?;
+    }
+    Ok(servers.len())
+}
+
+/// Has a server's addresses go with it, whatever somebody decided: without their server nothing
+/// shows whose they are, and this process may die in between. Asked for without a look, since
+/// looks wait for the rate budget and a delete must not. What is refused holds up no delete: the
+/// confirmation looks for the addresses again.
+async fn bind_addresses(run: &mut Run, server: &Server) -> Result<(), Halt> {
+    run.work.addresses.extend(&server.addresses);
+    for id in &server.addresses {
+        run.lease.before_change().await?;
+        if let Err(error) = run.hetzner.bind_address(*id, CALL_MAX).await {
+            run.actions.line(&error.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// The agent's servers: by label, and by the ids that the callback knows.
+async fn left_servers(run: &mut Run) -> Result<Vec<Server>, Halt> {
+    let mut servers = run.own_servers().await?;
+    servers.extend(known::servers(run, &servers).await?);
+    Ok(servers)
+}
+
+/// The agent's devices: by hostname and tag, and by the ids that the callback knows.
+async fn left_devices(run: &mut Run) -> Result<Vec<Device>, Halt> {
+    let mut devices = device::list(run).await?;
+    devices.extend(known::devices(run, &devices).await?);
+    Ok(devices)
 }
 
 /// The agent's servers, none of which a newer attempt made: else this one is stale.
-async fn none_newer(run: &Run) -> Result<Vec<Server>, Halt> {
-    let servers = run.own_servers().await?;
+async fn none_newer(run: &mut Run) -> Result<Vec<Server>, Halt> {
+    let servers = left_servers(run).await?;
     let newer = servers
         .iter()
         .find(|server| fence(server) > run.inputs.fence);
@@ -59,7 +99,7 @@ async fn none_newer(run: &Run) -> Result<Vec<Server>, Halt> {
 /// Deletes the agent's devices. They are read before the servers: while no newer attempt has a
 /// server, none of them can be a newer one's.
 pub(crate) async fn devices(run: &mut Run) -> Result<(), Halt> {
-    let left = device::list(run).await?;
+    let left = left_devices(run).await?;
     if !left.is_empty() {
         none_newer(run).await?;
     }
@@ -94,41 +134,84 @@ async fn left_addresses(run: &Run) -> Result<Vec<u64>, Halt> {
     Ok(left)
 }
 
-/// Reads the lists again: only when they are empty is the agent gone.
-pub(crate) async fn confirm(run: &mut Run) -> Result<(), Halt> {
-    let mut left = [0; 4];
-    for round in 0..ROUNDS_MAX {
-        left = [
-            run.own_servers().await?.len(),
-            device::list(run).await?.len(),
-            key::unused_of_jobs(run).await?.len(),
-            left_addresses(run).await?.len(),
+/// What is still listed, by name.
+#[derive(Debug, Default)]
+struct Left {
+    servers: Vec<u64>,
+    devices: Vec<String>,
+    keys: Vec<String>,
+    addresses: Vec<u64>,
+}
+
+impl Left {
+    async fn read(run: &mut Run) -> Result<Self, Halt> {
+        let servers = left_servers(run).await?;
+        let devices = left_devices(run).await?;
+        let keys = key::unused_of_jobs(run).await?;
+        Ok(Self {
+            servers: servers.into_iter().map(|server| server.id).collect(),
+            devices: devices.into_iter().map(|device| device.node_id).collect(),
+            keys: keys.into_iter().map(|key| key.id).collect(),
+            addresses: left_addresses(run).await?,
+        })
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.servers.is_empty()
+            && self.devices.is_empty()
+            && self.keys.is_empty()
+            && self.addresses.is_empty()
+    }
+
+    fn names(&self) -> String {
+        let numbers = |ids: &[u64]| ids.iter().map(u64::to_string).collect();
+        let kinds: [(&str, Vec<String>); 4] = [
+            ("server", numbers(&self.servers)),
+            ("device", self.devices.clone()),
+            ("auth key", self.keys.clone()),
+            ("primary IP", numbers(&self.addresses)),
         ];
-        let [_, devices_left, keys_left, addresses_left] = left;
-        if left == [0; 4] {
-            return Ok(());
+        let names = kinds
+            .iter()
+            .flat_map(|(kind, ids)| ids.iter().map(move |id| format!("{kind} {id}")));
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Reads the lists again: only when they are empty is the agent gone. What shows late, since a
+/// list lagged behind or a machine enrolled in its last moment, goes too.
+pub(crate) async fn confirm(run: &mut Run) -> Result<(), Halt> {
+    let mut left = Left::default();
+    for round in 0..ROUNDS_MAX {
+        left = Left::read(run).await?;
+        if left.is_nothing() && run.work.server_seen {
+            return Ok(known::none_estranged(run)?);
         }
-        // A machine that was going enrolled in its last moment, or a list lagged behind.
-        if devices_left > 0 {
+        if left.is_nothing() {
+            // There may have been none, or it does not show yet: an agent has but one.
+            run.work.server_seen = true;
+            run.lease.pause(LIST_LAG_MAX).await?;
+            continue;
+        }
+        if !left.servers.is_empty() {
+            delete_servers(run).await?;
+        }
+        if !left.devices.is_empty() {
             devices(run).await?;
         }
-        if keys_left > 0 {
+        if !left.keys.is_empty() {
             key::revoke_of_jobs(run).await?;
         }
-        if addresses_left > 0 {
+        if !left.addresses.is_empty() {
             addresses(run).await?;
         }
         run.lease.pause(short_pause(round)).await?;
     }
-    Err(still_listed(left))
+    Err(still_listed(&left.names()))
 }
 
-fn still_listed([servers, devices, keys, addresses]: [usize; 4]) -> Halt {
-    let text = format!(
-        "still listed after deletion: {servers} servers, {devices} devices, {keys} auth keys, \
-         {addresses} primary IPs"
-    );
-    Trouble::transient(text).into()
+fn still_listed(names: &str) -> Halt {
+    Trouble::transient(format!("still listed after deletion: {names}")).into()
 }
 
 /// Remembers a job whose attempts may have left keys.

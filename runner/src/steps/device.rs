@@ -6,7 +6,7 @@ use crate::{
     lease::{Halt, Trouble},
     run::Run,
     steps::{look::judge, remove::CALL_MAX},
-    tailscale::Device,
+    tailscale::{Device, Kind},
 };
 use contract::ServerFacts;
 use std::net::Ipv4Addr;
@@ -122,7 +122,11 @@ pub(crate) async fn remove(run: &Run, left: &[Device]) -> Result<(), Halt> {
         run.lease.before_change().await?;
         run.actions
             .line(&format!("deleting device {node_id} of an earlier machine"));
-        run.tailscale.delete_device(node_id, CALL_MAX).await?;
+        match run.tailscale.delete_device(node_id, CALL_MAX).await {
+            // It was shared into the tailnet: it is not ours, and in nobody's way.
+            Err(error) if error.kind == Kind::Foreign => run.actions.line(&error.to_string()),
+            deleted => deleted?,
+        }
     }
     Ok(())
 }

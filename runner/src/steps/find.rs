@@ -5,13 +5,21 @@ use crate::{
     hetzner::Server,
     lease::{Halt, Trouble},
     run::Run,
-    steps::look::{Verdict, judge},
+    steps::{
+        known,
+        look::{Verdict, judge},
+    },
 };
 use contract::ServerFacts;
 
 /// The first step of `stop` and `start`.
 pub(crate) async fn find(run: &mut Run) -> Result<(), Halt> {
-    let servers = run.own_servers().await?;
+    known::learn(run);
+    let mut servers = run.own_servers().await?;
+    if servers.is_empty() {
+        servers = known::servers(run, &servers).await?;
+        known::none_estranged(run)?;
+    }
     // A newer fence means that this attempt is stale; it must not touch the machine.
     let verdict = judge(servers.clone(), run.inputs.fence)?;
     let count = servers.len();

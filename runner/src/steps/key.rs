@@ -52,7 +52,7 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
                     revoke_described(run).await?;
                 }
                 Kind::Later | Kind::NotFound => last = error.to_string(),
-                Kind::Denied | Kind::Refused => {
+                Kind::Denied | Kind::Refused | Kind::Foreign => {
                     run.made.change(|made| made.key_in_doubt = false);
                     return Err(error.into());
                 }

@@ -7,6 +7,7 @@ mod destroy;
 pub(crate) mod device;
 mod find;
 pub(crate) mod key;
+mod known;
 mod look;
 mod machine;
 mod power;

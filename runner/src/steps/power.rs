@@ -22,7 +22,7 @@ const SHUTDOWN_MAX: Duration = Duration::from_mins(1);
 /// A power change must have its effect within this.
 const POWER_MAX: Duration = Duration::from_mins(4);
 /// After a start the device must be back within this.
-const DEVICE_MAX: Duration = Duration::from_mins(5);
+const DEVICE_MAX: Duration = Duration::from_mins(4);
 
 /// Shuts the machine down; cuts its power when it does not obey. One that is off is as good.
 pub(crate) async fn stop(run: &mut Run) -> Result<(), Halt> {
@@ -103,8 +103,29 @@ async fn ended(run: &Run, asked: &Asked) -> Result<bool, Halt> {
     })
 }
 
-/// Waits until the device that was there before is connected again.
+/// Waits until the device that was there before is connected again. A machine that hangs in its
+/// boot helps itself no more, and nobody can reach it: its power is cut and restored, once.
 pub(crate) async fn await_return(run: &mut Run) -> Result<(), Halt> {
+    let Err(waits) = returned(run).await? else {
+        return Ok(());
+    };
+    run.actions.line(&format!(
+        "after {} s the run still waits for {waits}; the power is cut and restored",
+        DEVICE_MAX.as_secs()
+    ));
+    reach(run, "off", || "poweroff").await?;
+    start(run).await?;
+    returned(run).await?.map_err(|waits| {
+        let text = format!(
+            "{} s after its power was cut and restored the run still waits for {waits}",
+            DEVICE_MAX.as_secs()
+        );
+        Trouble::transient(text).into()
+    })
+}
+
+/// Waits for the device; what it still waited for when it has waited long enough.
+async fn returned(run: &mut Run) -> Result<Result<(), &'static str>, Halt> {
     let began = Instant::now();
     loop {
         let devices = run.tailscale.devices(&run.server_name()).await?;
@@ -119,18 +140,14 @@ pub(crate) async fn await_return(run: &mut Run) -> Result<(), Halt> {
                         ..ServerFacts::default()
                     });
                 });
-                return Ok(());
+                return Ok(Ok(()));
             }
             Seen::Broken(why) => return Err(Trouble::permanent(why).into()),
             Seen::Waiting(what) => what,
             Seen::Nothing => "the device to appear",
         };
         if began.elapsed() > DEVICE_MAX {
-            let text = format!(
-                "after {} s the run still waits for {waits}",
-                DEVICE_MAX.as_secs()
-            );
-            return Err(Trouble::transient(text).into());
+            return Ok(Err(waits));
         }
         run.lease.pause(device_pause(began.elapsed())).await?;
     }

@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Denied,
     /// The request itself was refused.
     Refused,
+    /// The device is another tailnet's.
+    Foreign,
     /// Surely not done; may work later.
     Later,
     /// No answer that says whether it was done.
@@ -27,8 +29,8 @@ impl Kind {
             404 => Self::NotFound,
             401 | 403 => Self::Denied,
             429 => Self::Later,
-            500 | 502..=599 => Self::Doubt,
-            // 501 too: the device is of another tailnet.
+            501 => Self::Foreign,
+            500..=599 => Self::Doubt,
             _ => Self::Refused,
         }
     }
@@ -36,7 +38,7 @@ impl Kind {
     /// What it means for the next attempt.
     pub(crate) const fn class(self) -> ErrorClass {
         match self {
-            Self::Denied | Self::Refused => ErrorClass::Permanent,
+            Self::Denied | Self::Refused | Self::Foreign => ErrorClass::Permanent,
             Self::NotFound | Self::Later | Self::Doubt => ErrorClass::Transient,
         }
     }
@@ -71,7 +73,7 @@ fn advice(kind: Kind, text: &str) -> &'static str {
         Kind::Refused if text.contains("tag") => {
             "; TAILSCALE_TAG must be in the policy's tagOwners and the OAuth client's only tag"
         }
-        Kind::NotFound | Kind::Refused | Kind::Later | Kind::Doubt => "",
+        Kind::NotFound | Kind::Refused | Kind::Foreign | Kind::Later | Kind::Doubt => "",
     }
 }
 
@@ -134,7 +136,7 @@ impl Error {
                     self.text
                 ),
             },
-            Kind::Later | Kind::Doubt => self,
+            Kind::Foreign | Kind::Later | Kind::Doubt => self,
         }
     }
 }
@@ -152,7 +154,7 @@ mod tests {
             (404, Kind::NotFound),
             (429, Kind::Later),
             (500, Kind::Doubt),
-            (501, Kind::Refused),
+            (501, Kind::Foreign),
             (504, Kind::Doubt),
         ] {
             assert_eq!(Kind::of(status), kind, "{status}");

@@ -162,6 +162,16 @@ impl Tailscale {
             .collect())
     }
 
+    /// The device of this id, if it is in the tailnet.
+    pub(crate) async fn device(&self, id: &str) -> Result<Option<Device>, Error> {
+        let request = Request::get(&format!("{}/device/{id}", self.url));
+        match self.read::<wire::DeviceBody>(request).await {
+            Ok(body) => Ok(Some(body.into())),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes a device; one that does not exist is as good.
     pub(crate) async fn delete_device(&self, id: &str, deadline: Duration) -> Result<(), Error> {
         let request = Request::delete(&format!("{}/device/{id}", self.url));

@@ -12,7 +12,7 @@ use runner::{
 use serde_json::{Value, json};
 use sim::{Sim, SimConfig, Vendor};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -172,6 +172,44 @@ impl Lab {
 
     /// Makes an auth key at Tailscale that nobody uses; gives its id.
     pub(crate) async fn add_key(&self, description: &str) -> String {
+        let create = json!({"reusable": false, "preauthorized": true, "tags": ["tag:agent"]});
+        let body = json!({
+            "capabilities": {"devices": {"create": create}},
+            "description": description,
+        });
+        let key = self.tailscale_by_hand("/tailnet/-/keys", &body).await;
+        key["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Gives a device this tag and no other.
+    pub(crate) async fn retag(&self, device: &str, tag: &str) {
+        let path = format!("/device/{device}/tags");
+        self.tailscale_by_hand(&path, &json!({"tags": [tag]})).await;
+    }
+
+    /// Gives a server another name.
+    pub(crate) async fn rename(&self, server: u64, name: &str) {
+        self.change_server(server, &json!({"name": name})).await;
+    }
+
+    /// Gives a server these labels and no others.
+    pub(crate) async fn relabel(&self, server: u64, labels: &[(&str, &str)]) {
+        let labels: BTreeMap<_, _> = labels.iter().copied().collect();
+        self.change_server(server, &json!({"labels": labels})).await;
+    }
+
+    async fn change_server(&self, server: u64, change: &Value) {
+        let url = format!("{}/servers/{server}", self.sim.hetzner_url());
+        let put = http::Request::put(url)
+            .header("authorization", format!("Bearer {HETZNER_TOKEN}"))
+            .header("content-type", "application/json")
+            .body(change.to_string().into());
+        let answer = self.sim.carry(put.unwrap()).await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    /// A POST to Tailscale as a person with the OAuth client makes it.
+    async fn tailscale_by_hand(&self, path: &str, body: &Value) -> Value {
         let url = self.sim.tailscale_url();
         let form = format!("client_id=kSimCNTRL&client_secret={TAILSCALE_SECRET}");
         let ask = |path: &str, kind: &str, body: String| {
@@ -181,17 +219,11 @@ impl Lab {
         };
         let form = ask("/oauth/token", "application/x-www-form-urlencoded", form).unwrap();
         let token = json(&self.sim.carry(form).await.unwrap());
-        let create = json!({"reusable": false, "preauthorized": true, "tags": ["tag:agent"]});
-        let body = json!({
-            "capabilities": {"devices": {"create": create}},
-            "description": description,
-        });
-        let mut key = ask("/tailnet/-/keys", "application/json", body.to_string()).unwrap();
+        let mut post = ask(path, "application/json", body.to_string()).unwrap();
         let bearer = format!("Bearer {}", token["access_token"].as_str().unwrap());
-        key.headers_mut()
+        post.headers_mut()
             .insert("authorization", bearer.parse().unwrap());
-        let key = json(&self.sim.carry(key).await.unwrap());
-        key["id"].as_str().unwrap().to_owned()
+        json(&self.sim.carry(post).await.unwrap())
     }
 
     /// One attempt from claim to final report.
@@ -338,8 +370,12 @@ impl Lab {
     }
 }
 
+/// The body of a success; null when it has none.
 fn json(answer: &http::Response<Bytes>) -> Value {
     assert!(answer.status().is_success(), "{answer:?}");
+    if answer.body().is_empty() {
+        return Value::Null;
+    }
     serde_json::from_slice(answer.body()).unwrap()
 }
 

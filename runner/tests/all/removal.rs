@@ -2,12 +2,13 @@
 
 use crate::{
     harness::{AGENT, NAME},
-    lab::{Attempt, Lab},
+    lab::{Attempt, Gate, Lab},
 };
-use contract::{Operation, Spec};
+use contract::{ErrorClass, Operation, Spec};
 use runner::End;
 use sim::{DecoyDevice, DecoyServer, Effect, Fault, FaultBody, Knob, Vendor};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
 async fn destroyed(lab: &Lab, fence: i64) {
     let mut attempt = Attempt::new(Operation::Destroy, fence);
@@ -25,8 +26,118 @@ async fn addresses_that_stay_behind_are_deleted() {
     let provision = Attempt::new(Operation::Provision, 1);
     assert_eq!(lab.run(&provision).await.end, End::Done);
     assert_eq!(lab.sim.world().primary_ips.len(), 2);
+    // Binding them to the server is answered well and does nothing.
+    let body = FaultBody::Empty;
+    let mut deaf = Fault::every(Vendor::Hetzner, Effect::Status { status: 200, body });
+    deaf.method = Some(http::Method::PUT);
+    lab.sim.add_fault(deaf);
     destroyed(&lab, 2).await;
     destroyed(&lab, 3).await;
+}
+
+/// Dies right after the server's delete took effect; gives the world as it is then.
+async fn destroy_that_dies(lab: &Lab, fence: i64) {
+    let died = Arc::new(Notify::new());
+    let dies = Arc::clone(&died);
+    let gate: Gate = Arc::new(move |moment| {
+        let deleted = moment
+            .call
+            .starts_with("DELETE http://hetzner.sim/v1/servers");
+        let dead = deleted && moment.after;
+        if dead {
+            dies.notify_one();
+        }
+        Box::pin(async move {
+            if dead {
+                std::future::pending::<()>().await;
+            }
+        })
+    });
+    let attempt = Attempt::new(Operation::Destroy, fence).gate(gate);
+    tokio::select! {
+        ended = lab.run(&attempt) => panic!("it did not die: {ended:#?}"),
+        () = died.notified() => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_that_would_stay_go_with_their_server_even_when_the_destroy_dies() {
+    let lab = Lab::new();
+    lab.sim.turn(Knob::AddressesStay(true));
+    let provision = Attempt::new(Operation::Provision, 1);
+    assert_eq!(lab.run(&provision).await.end, End::Done);
+    destroy_that_dies(&lab, 2).await;
+    destroyed(&lab, 3).await;
+}
+
+/// What the callback knows of the one machine that is there.
+fn known(lab: &Lab) -> Spec {
+    let world = lab.sim.world();
+    Spec {
+        servers: vec![world.servers[0].id.to_string()],
+        devices: vec![world.devices[0].node_id.clone()],
+        ..Spec::default()
+    }
+}
+
+/// A machine that was made under settings which are no longer those of today.
+async fn made_under_other_settings() -> Lab {
+    let lab = Lab::new();
+    let mut provision = Attempt::new(Operation::Provision, 1);
+    provision.vars = vec![("INSTALLATION", "before")];
+    assert_eq!(lab.run(&provision).await.end, End::Done);
+    let device = lab.sim.world().devices[0].node_id.clone();
+    lab.retag(&device, "tag:before").await;
+    lab.tells(known(&lab), false);
+    lab
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_callback_knows_is_found_under_other_labels_and_tags() {
+    let lab = made_under_other_settings().await;
+    for (operation, fence, status) in [(Operation::Stop, 2, "off"), (Operation::Stop, 3, "off")] {
+        assert_eq!(
+            lab.run(&Attempt::new(operation, fence)).await.end,
+            End::Done
+        );
+        assert_eq!(lab.sim.world().servers[0].status, status);
+    }
+    destroyed(&lab, 4).await;
+    destroyed(&lab, 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_somebody_made_their_own_is_named_and_not_touched() {
+    let lab = made_under_other_settings().await;
+    let id = lab.sim.world().servers[0].id;
+    lab.rename(id, "theirs").await;
+    lab.relabel(id, &[("team", "theirs")]).await;
+    for fence in [2, 3] {
+        let ended = lab.run(&Attempt::new(Operation::Destroy, fence)).await;
+        assert_eq!(ended.end, End::Failed);
+        assert_eq!(ended.last().error_class, Some(ErrorClass::Permanent));
+        let error = ended.last().error.clone().unwrap();
+        assert!(error.contains(&format!("server {id} (theirs)")), "{error}");
+        let world = lab.sim.world();
+        assert_eq!((world.servers.len(), world.devices.len()), (1, 0));
+    }
+    let ended = lab.run(&Attempt::new(Operation::Stop, 4)).await;
+    assert_eq!(ended.end, End::Failed);
+    assert_eq!(lab.sim.world().servers[0].status, "running");
+    // Called as the agent's again, it is the agent's again.
+    lab.rename(id, NAME).await;
+    destroyed(&lab, 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_the_lists_show_late_is_removed_all_the_same() {
+    let lab = Lab::new();
+    lab.sim.turn(Knob::ServerListLag(Duration::from_secs(3)));
+    assert_eq!(
+        lab.run(&Attempt::new(Operation::Provision, 1)).await.end,
+        End::Done
+    );
+    destroyed(&lab, 2).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +225,7 @@ async fn unused_keys_of_earlier_jobs_that_never_made_a_server_are_revoked() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_does_not_go_is_named() {
     let lab = Lab::new();
-    lab.add_key(&format!("{} f1", crate::harness::JOB)).await;
+    let key = lab.add_key(&format!("{} f1", crate::harness::JOB)).await;
     // Every delete is answered well and does nothing.
     let body = FaultBody::Empty;
     let mut deaf = Fault::every(Vendor::Tailscale, Effect::Status { status: 200, body });
@@ -123,5 +234,6 @@ async fn a_key_that_does_not_go_is_named() {
     let ended = lab.run(&Attempt::new(Operation::Destroy, 2)).await;
     assert_eq!(ended.end, End::Failed);
     let error = ended.last().error.clone().unwrap();
-    assert!(error.contains("1 auth keys"), "{error}");
+    let named = format!("still listed after deletion: auth key {key}");
+    assert!(error.contains(&named), "{error}");
 }

@@ -2,8 +2,8 @@
 
 use super::world::{World, at};
 use crate::{
-    CommandRecord, InventoryRecord, OpenedAttempt, ReportRecord, ReportSaid, SeenServer, Store,
-    Stray, Swept,
+    CommandRecord, InventoryRecord, MachineFacts, OpenedAttempt, ReportRecord, ReportSaid,
+    SeenServer, Store, Stray, Swept,
 };
 use domain::{AgentId, Command, ErrorClass, Fence, JobId, News};
 use futures_util::future::join_all;
@@ -276,4 +276,65 @@ async fn three_hundred_servers_among_many_agents_are_taken_in_one_statement() {
         ..by
     };
     assert_eq!(sweep(&world, &nobody, &[], 102).await, Swept::default());
+}
+
+fn claim(world: &World, attempt: &OpenedAttempt) -> ReportRecord {
+    let mut claim = world.report(attempt, 1, ReportSaid::Progress);
+    claim.facts = MachineFacts::default();
+    claim
+}
+
+/// Servers and devices that the claim's reply names.
+async fn told(world: &World, attempt: &OpenedAttempt, now: u64) -> (Vec<String>, Vec<String>) {
+    let mut accepted = world.accepted(&claim(world, attempt), at(now)).await;
+    accepted.servers.sort();
+    accepted.devices.sort();
+    (accepted.servers, accepted.devices)
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn operations_are_told_what_attempts_reported_until_a_destroy_removed_it() {
+    let world = World::new().await;
+    let first = world.opened().await;
+    let nothing = (Vec::new(), Vec::new());
+    assert_eq!(told(&world, &first, 2).await, nothing);
+    let mut lost = world.report(&first, 2, ReportSaid::Progress);
+    lost.facts.server_id = Some("s1".to_owned());
+    lost.facts.device_id = Some("n1".to_owned());
+    world.accepted(&lost, at(3)).await;
+    let mut failure = world.failure(&first, ErrorClass::Transient);
+    failure.facts = MachineFacts::default();
+    world.accepted(&failure, at(4)).await;
+    let second = open(&world, 600).await.remove(0);
+    assert_eq!(
+        told(&world, &second, 600).await,
+        nothing,
+        "a provision looks itself"
+    );
+    let mut done = world.success(&second);
+    done.facts.server_id = Some("s2".to_owned());
+    done.facts.device_id = Some("n2".to_owned());
+    world.accepted(&done, at(610)).await;
+    cancel(&world, first.agent_id, 620).await;
+    let destroy = open(&world, 620).await.remove(0);
+    let all = (names(&["s1", "s2"]), names(&["n1", "n2"]));
+    for now in [621, 622] {
+        assert_eq!(
+            told(&world, &destroy, now).await,
+            all,
+            "also when it is asked twice"
+        );
+    }
+    let mut removed = world.success(&destroy);
+    removed.facts = MachineFacts::default();
+    world.accepted(&removed, at(630)).await;
+    let swept = sweep(&world, &destroy, &[server("s3", &first.agent_id)], 3000).await;
+    assert_eq!(swept.queued.len(), 1);
+    let again = open(&world, 3000).await.remove(0);
+    assert_eq!(told(&world, &again, 3001).await, nothing, "that is gone");
+    world.check().await;
 }

@@ -82,6 +82,7 @@ pub(crate) fn route(state: &mut State, call: &Call) -> Answer {
             )
         }
         (method @ ("GET" | "DELETE"), ["primary_ips", id]) => one_ip(state, method, id),
+        ("PUT", ["primary_ips", id]) => update_ip(state, call, id),
         _ => Err(no_such_endpoint(call)),
     }
 }
@@ -325,6 +326,25 @@ fn one_ip(state: &mut State, method: &str, id: &str) -> Answer {
     let number = ip.id;
     state.hetzner.primary_ips.remove(&number);
     Ok(Reply::empty(204))
+}
+
+/// `PUT /primary_ips/{id}`: whether the address goes with its server. Names and labels are fixed
+/// here.
+fn update_ip(state: &mut State, call: &Call, id: &str) -> Answer {
+    let body = call
+        .json()
+        .ok_or_else(|| refuse(400, "json_error", "the body is not valid JSON"))?;
+    let auto_delete = body
+        .get("auto_delete")
+        .map(|wish| {
+            let wish = wish.as_bool();
+            wish.ok_or_else(|| invalid("auto_delete", "must be a boolean"))
+        })
+        .transpose()?;
+    let known = id_of(id).and_then(|id| state.hetzner.primary_ips.get_mut(&id));
+    let ip = known.ok_or_else(|| not_found("primary_ip", id))?;
+    ip.auto_delete = auto_delete.unwrap_or(ip.auto_delete);
+    one_ip(state, "GET", id)
 }
 
 /// Gives a server an address: the wished one, or a new one that goes with the server.

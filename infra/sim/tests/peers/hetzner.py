@@ -87,8 +87,12 @@ server.shutdown().wait_until_finished()
 server.reload()
 assert server.status == "off"
 server.power_on().wait_until_finished()
+stays = client.primary_ips.get_by_id(server.public_net.primary_ipv4.id)
+assert stays.auto_delete and not stays.update(auto_delete=False).auto_delete
 deletion = server.delete()
 refused("locked", server.delete)
 deletion.wait_until_finished()
 refused("not_found", lambda: client.servers.get_by_id(server.id))
+assert client.primary_ips.get_by_id(stays.id).assignee_id is None
+assert client.primary_ips.delete(stays)
 print("hetzner peer content")

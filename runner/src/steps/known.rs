@@ -1,0 +1,83 @@
+//! What the callback knows to be the agent's, by id: labels, tags and hostnames may have changed
+//! since, by another setting or by hand. It must not delete anything.
+
+use crate::{
+    hetzner::Server,
+    lease::{Halt, Trouble},
+    run::Run,
+    tailscale::Device,
+};
+
+/// Takes over what the claim's reply told.
+pub(crate) fn learn(run: &mut Run) {
+    let servers = run.spec.servers.iter().filter_map(|id| id.parse().ok());
+    run.work.known_servers = servers.collect();
+    run.work.known_devices.clone_from(&run.spec.devices);
+}
+
+/// The known servers that still exist and are not among `listed`. Ids are never given again, so
+/// one that is gone is not asked for a second time. One that has neither the agent's name nor its
+/// label any more is left to [`none_estranged`].
+pub(crate) async fn servers(run: &mut Run, listed: &[Server]) -> Result<Vec<Server>, Halt> {
+    let mut found = Vec::new();
+    for id in run.work.known_servers.clone() {
+        if listed.iter().any(|server| server.id == id) {
+            continue;
+        }
+        match run.hetzner.server(id).await? {
+            None => run.work.known_servers.retain(|known| *known != id),
+            Some(server) if is_recognised(run, &server) => {
+                if !run.is_own(&server) {
+                    let text = format!("server {id} is the agent's, whatever its labels say");
+                    run.actions.line(&text);
+                }
+                found.push(server);
+            }
+            Some(server) => {
+                run.work.known_servers.retain(|known| *known != id);
+                run.work.estranged.push(server);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether every known server could be recognised or is gone.
+///
+/// # Errors
+/// Names the others: somebody may have made something else of them, so they are not touched.
+pub(crate) fn none_estranged(run: &Run) -> Result<(), Trouble> {
+    let names = run.work.estranged.iter();
+    let names: Vec<String> = names
+        .map(|server| format!("server {} ({})", server.id, server.name))
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(Trouble::permanent(format!(
+        "made for this agent, and under another name and other labels now: {}; remove it, or call \
+         it {} again, then retry",
+        names.join(", "),
+        run.server_name()
+    )))
+}
+
+/// Whether a server still shows by its name or its label whose it is.
+fn is_recognised(run: &Run, server: &Server) -> bool {
+    server.name == run.server_name() || server.labels.get("agent_id") == Some(&run.inputs.agent_id)
+}
+
+/// The known devices that are still in the tailnet and not among `listed`.
+pub(crate) async fn devices(run: &mut Run, listed: &[Device]) -> Result<Vec<Device>, Halt> {
+    let mut found = Vec::new();
+    for id in run.work.known_devices.clone() {
+        if listed.iter().any(|device| device.node_id == id) {
+            continue;
+        }
+        match run.tailscale.device(&id).await? {
+            None => run.work.known_devices.retain(|known| *known != id),
+            Some(device) => found.push(device),
+        }
+    }
+    Ok(found)
+}
