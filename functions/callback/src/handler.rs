@@ -10,9 +10,10 @@ use axum::{
     routing::post,
 };
 use contract::{
-    REPORT_BYTES_MAX, Rejection, Reply, Report, SIGNATURE_HEADER, Said, ServerFacts, Spec, Verifier,
+    Operation, REPORT_BYTES_MAX, Rejection, Reply, Report, SIGNATURE_HEADER, Said, ServerFacts,
+    Spec, Verifier,
 };
-use domain::{Fence, JobId, TIMER_SLACK, Timestamp};
+use domain::{Fence, JobId, JobKind, TIMER_SLACK, Timestamp};
 use host::{ApiError, Clock, Entropy, Nudge, Nudges, read_body};
 use std::{sync::Arc, time::Duration};
 use store::{AcceptedReport, InventoryRecord, ReportOutcome, Store, StoreError, Waiting};
@@ -91,7 +92,7 @@ impl Deps {
                 }
                 self.tell(&accepted, now).await;
                 self.sweep(report, job_id, now).await;
-                Ok(reply(&accepted, claims))
+                Ok(self.reply(accepted, claims))
             }
             ReportOutcome::Repeat => {
                 tracing::info!(%job_id, %fence, step, "report of an attempt that has succeeded");
@@ -174,6 +175,27 @@ impl Deps {
         }
     }
 
+    fn reply(&self, accepted: AcceptedReport, claims: bool) -> Reply {
+        let (agent_id, kind) = accepted.about.unzip();
+        let spec = Spec {
+            agent_id: agent_id.map(|agent_id| agent_id.to_string()),
+            operation: kind.map(operation),
+            installation: Some(self.installation.clone()),
+            agent_name: accepted.name,
+            region: accepted.region,
+            jobs: accepted.jobs.iter().map(JobId::to_string).collect(),
+            servers: accepted.servers,
+            devices: accepted.devices,
+            ..Spec::default()
+        };
+        Reply {
+            go_on: accepted.go_on,
+            spec: claims.then_some(spec),
+            inventory: claims && accepted.inventory,
+            ..Reply::default()
+        }
+    }
+
     /// Nudges dispatch. A report is not refused when that fails: it is applied, its repeat would
     /// change nothing, and every other statement notices what is overdue.
     async fn tell(&self, accepted: &AcceptedReport, now: Timestamp) {
@@ -202,20 +224,13 @@ fn wait(due: Timestamp, now: Timestamp) -> Duration {
     }
 }
 
-fn reply(accepted: &AcceptedReport, claims: bool) -> Reply {
-    let spec = || Spec {
-        agent_name: accepted.name.clone(),
-        region: accepted.region.clone(),
-        jobs: accepted.jobs.iter().map(JobId::to_string).collect(),
-        servers: accepted.servers.clone(),
-        devices: accepted.devices.clone(),
-        ..Spec::default()
-    };
-    Reply {
-        go_on: accepted.go_on,
-        spec: claims.then(spec),
-        inventory: claims && accepted.inventory,
-        ..Reply::default()
+fn operation(kind: JobKind) -> Operation {
+    match kind {
+        JobKind::Provision => Operation::Provision,
+        JobKind::Configure => Operation::Configure,
+        JobKind::Stop => Operation::Stop,
+        JobKind::Start => Operation::Start,
+        JobKind::Destroy => Operation::Destroy,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the callback answers: the reply, the spec inside a claim's reply, and errors.
 
-use crate::LEASE_SECONDS;
+use crate::{LEASE_SECONDS, Operation};
 use serde::{Deserialize, Serialize};
 
 /// The answer to a report. Every field has a default, so that the runner works with a bare 200.
@@ -54,6 +54,17 @@ const fn is_false(value: &bool) -> bool {
 /// What the runner needs to know about the agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
+    /// The agent that the claimed job is about. It comes from the callback's own records, as do
+    /// operation and installation: a runner whose inputs or settings say otherwise works for
+    /// another one, and is to touch nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// What the claimed job is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// The installation in whose name the callback speaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installation: Option<String>,
     /// The agent's name for people.
     #[serde(default)]
     pub agent_name: String,

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
-use contract::{ErrorClass, Outcome, Reply, Report, Said, Sender, Step};
+use contract::{ErrorClass, Operation, Outcome, Reply, Report, Said, Sender, Step};
 use serde_json::Value;
 use std::{fs, path::PathBuf};
 
@@ -133,4 +133,23 @@ fn inventories_are_limited() {
     };
     assert!(serde_json::from_str::<Report>(&body(300)).is_ok());
     assert!(serde_json::from_str::<Report>(&body(301)).is_err());
+}
+
+#[test]
+fn a_claims_reply_says_whose_what_and_for_which_installation_or_nothing() {
+    let spec = |name: &str| {
+        let (_, text) = files("replies")
+            .into_iter()
+            .find(|(file, _)| file == name)
+            .unwrap();
+        serde_json::from_str::<Reply>(&text).unwrap().spec.unwrap()
+    };
+    let destroy = spec("claim_destroy");
+    assert_eq!(destroy.operation, Some(Operation::Destroy));
+    assert_eq!(destroy.installation.as_deref(), Some("default"));
+    let before = spec("claim");
+    assert_eq!(
+        (before.agent_id, before.operation, before.installation),
+        (None, None, None)
+    );
 }

@@ -11,7 +11,7 @@ WITH known AS (
         a.doomed_at + interval '1 microsecond' * $17::bigint AS patience_until
     FROM agents a JOIN known USING (agent_id) FOR UPDATE OF a
 ), job AS (
-    SELECT j.job_id FROM jobs j JOIN agent USING (agent_id)
+    SELECT j.job_id, j.kind FROM jobs j JOIN agent USING (agent_id)
     WHERE j.job_id = $1 FOR UPDATE OF j
 ), held AS (
     SELECT t AS attempt, t.* FROM attempts t JOIN agent USING (agent_id) JOIN job USING (job_id)
@@ -65,6 +65,8 @@ SELECT
     coalesce(judged.verdict, CASE WHEN agent.live_fence = $2 THEN 'unseen'
                                WHEN EXISTS (SELECT FROM known) THEN 'fenced' END) AS verdict,
     agent.patience_until IS NOT NULL AS stop,
+    agent.agent_id,
+    job.kind,
     agent.name,
     agent.region,
     working.due_at,
@@ -77,6 +79,7 @@ SELECT
     any_due($14)
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN agent ON true
+LEFT JOIN job ON true
 LEFT JOIN judged ON true
 LEFT JOIN attempt ON true
 LEFT JOIN working ON true

@@ -3,11 +3,12 @@
 use crate::{
     Store, StoreError, Waiting,
     attempts::{delays, waiting},
-    row::{get, time, timestamp},
+    row::{get, time, timestamp, word},
     statement,
 };
 use domain::{
-    AttemptState, DOOM_PATIENCE, Ending, ErrorClass, Fence, JobId, LEASE, Timestamp, WORK_LIMIT,
+    AgentId, AttemptState, DOOM_PATIENCE, Ending, ErrorClass, Fence, JobId, JobKind, LEASE,
+    Timestamp, WORK_LIMIT,
 };
 use std::time::{Duration, SystemTime};
 use tokio_postgres::{Row, types::ToSql};
@@ -82,6 +83,8 @@ pub struct ReportRecord {
 /// A report that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptedReport {
+    /// The agent and what its job is for; none when the attempt is over.
+    pub about: Option<(AgentId, JobKind)>,
     /// The agent's name for people.
     pub name: String,
     /// Where the customer wants the machine.
@@ -220,6 +223,7 @@ impl Store {
         }
         let due: Option<SystemTime> = get(from, &row, "due_at")?;
         let outcome = ReportOutcome::Accepted(AcceptedReport {
+            about: about(from, &row)?,
             name: get::<Option<String>>(from, &row, "name")?.unwrap_or_default(),
             region: get::<Option<String>>(from, &row, "region")?.unwrap_or_default(),
             go_on: get::<Option<bool>>(from, &row, "stop")? != Some(true),
@@ -285,6 +289,7 @@ impl Store {
             return Ok(AppliedReport { outcome, any_due });
         }
         let outcome = ReportOutcome::Accepted(AcceptedReport {
+            about: None,
             name: String::new(),
             region: String::new(),
             go_on: true,
@@ -308,6 +313,15 @@ struct End<'report> {
         Option<&'report str>,
         &'report [Duration],
     )>,
+}
+
+fn about(from: &statement::Statement, row: &Row) -> Result<Option<(AgentId, JobKind)>, StoreError> {
+    let agent_id = get::<Option<_>>(from, row, "agent_id")?;
+    let kind = get::<Option<&str>>(from, row, "kind")?;
+    let (Some(agent_id), Some(kind)) = (agent_id, kind) else {
+        return Ok(None);
+    };
+    Ok(Some((AgentId(agent_id), word(from, kind)?)))
 }
 
 /// The verdict of a row, unless the report counts.

@@ -1,6 +1,6 @@
 //! What a run saw of the installation's servers: leftovers are removed, strays are only kept.
 
-use crate::world::{AGENT, NOW, World, facts, report};
+use crate::world::{AGENT, INSTALLATION, NOW, World, facts, report};
 use contract::{InventoryRow, Report, Said};
 use domain::{AgentState, JobKind, News, Timestamp};
 use serde_json::Value;
@@ -98,7 +98,9 @@ async fn what_is_left_of_an_agent_that_is_over_is_removed_by_a_job() {
     let mut destroyed = report(1, Said::Provisioning);
     destroyed.job_id = opened.job_id.to_string();
     destroyed.sender = crate::world::sender("43", 2);
-    world.report(&destroyed).await;
+    let (_, reply) = world.report(&destroyed).await;
+    let told = ["agent_id", "operation", "installation"].map(|field| &reply["spec"][field]);
+    assert_eq!(told, [&AGENT.to_string(), "destroy", INSTALLATION]);
     destroyed.said = Said::Running;
     destroyed.seq = 2;
     assert_eq!(world.report(&destroyed).await.0, 200);
@@ -115,7 +117,7 @@ async fn what_is_left_of_an_agent_that_is_over_is_removed_by_a_job() {
             let record = store::InventoryRecord {
                 job_id: opened.job_id,
                 fence: opened.fence,
-                installation: "default",
+                installation: INSTALLATION,
                 seen: &[seen],
                 fresh_job_ids: &[domain::JobId(uuid::Uuid::from_u128(5))],
             };

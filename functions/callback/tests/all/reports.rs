@@ -2,7 +2,7 @@
 
 use crate::{
     queue::Sent,
-    world::{AGENT, JOB, NOW, World, code, facts, report, sender, signed},
+    world::{AGENT, INSTALLATION, JOB, NOW, World, code, facts, report, sender, signed},
 };
 use axum::{
     body::Body,
@@ -18,7 +18,8 @@ use store::ConnectConfig;
 #[tokio::test]
 async fn a_claim_gets_the_spec_and_a_timer_and_gets_them_again() {
     let world = World::new().await;
-    let spec = json!({"agent_name": "Ada's agent", "region": "eu-west"});
+    let spec = json!({"agent_id": AGENT.to_string(), "operation": "provision",
+        "installation": INSTALLATION, "agent_name": "Ada's agent", "region": "eu-west"});
     let reply = json!({"received": true, "continue": true, "lease_seconds": 180, "spec": spec,
         "inventory": true});
     let due = NOW.plus(Duration::from_mins(3));

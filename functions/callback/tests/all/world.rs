@@ -24,6 +24,8 @@ use uuid::Uuid;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 pub(crate) const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+/// Not the default, so that whoever puts the default is found out.
+pub(crate) const INSTALLATION: &str = "blue";
 pub(crate) const AGENT: AgentId = AgentId(Uuid::from_u128(1));
 pub(crate) const JOB: JobId = JobId(Uuid::from_u128(2));
 
@@ -71,7 +73,7 @@ impl World {
             }),
             entropy: Entropy::seeded(1),
             verifier: Verifier::new(vec![SECRET.to_vec()]).unwrap(),
-            installation: "default".to_owned(),
+            installation: INSTALLATION.to_owned(),
         };
         Self {
             router: routes(Arc::new(deps)),
