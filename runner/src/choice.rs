@@ -8,7 +8,9 @@ const CORES_MIN: u32 = 2;
 /// Its memory.
 const MEMORY_GB_MIN: f64 = 4.0;
 /// At most this many types are tried at one location.
-const TYPES_PER_LOCATION_MAX: usize = 3;
+const TYPES_PER_LOCATION_MAX: usize = 6;
+/// And so many in all: who asks for ever in vain is shut out (Hetzner: users' reports).
+const CANDIDATES_MAX: usize = 12;
 
 /// A type and a location that sells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,7 @@ pub(crate) struct Candidate {
 pub(crate) fn candidates(types: &[ServerType], wished: &str, zone: &[String]) -> Vec<Candidate> {
     zone.iter()
         .flat_map(|location| at(types, wished, location))
+        .take(CANDIDATES_MAX)
         .collect()
 }
 
@@ -72,6 +75,7 @@ mod tests {
             name: name.to_owned(),
             cores,
             memory_gb,
+            architecture: "x86".to_owned(),
             shared_x86: !name.starts_with("ca") && !name.starts_with("cc"),
             locations: places.iter().map(location).collect(),
         }

@@ -10,9 +10,9 @@ pub(crate) const BYTES_MAX: usize = 32 * 1024;
 /// Swap for small machines, in bytes.
 const SWAP_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
-/// What runs once at first boot. The network may not be up yet and apt may be locked, so
-/// everything that reaches out is repeated. The clock comes first: Tailscale's control plane
-/// refuses a machine whose clock is far off.
+/// What runs once at first boot. The network may not be up yet, apt may be locked, and an
+/// installation may have been cut off half-way, so everything that reaches out is repeated. The
+/// clock comes first: Tailscale's control plane refuses a machine whose clock is far off.
 const ENROL: &str = r#"#!/bin/sh
 set -u
 trap 'rm -rf /run/slipway' EXIT
@@ -22,13 +22,17 @@ while [ "$(timedatectl show -p NTPSynchronized --value)" != yes ] && [ "$n" -lt 
   n=$((n + 1))
   sleep 1
 done
+echo 'DPkg::Lock::Timeout "120";' >/etc/apt/apt.conf.d/90slipway
 n=0
-until command -v tailscale >/dev/null 2>&1; do
+until command -v tailscale >/dev/null 2>&1 && systemctl enable --now tailscaled; do
   n=$((n + 1))
   [ "$n" -le 40 ] || exit 1
+  if [ "$n" -gt 1 ]; then
+    sleep 5
+    dpkg --configure -a
+  fi
   curl -fsSL --retry 3 --max-time 60 -o /run/slipway/install.sh https://tailscale.com/install.sh \
     && timeout 300 sh /run/slipway/install.sh
-  command -v tailscale >/dev/null 2>&1 || sleep 5
 done
 n=0
 until tailscale up --auth-key=file:/run/slipway/auth-key --hostname=HOSTNAME --timeout=60s; do
@@ -115,6 +119,146 @@ mod tests {
             let named = format!("--hostname={hostname} ");
             let script = config["write_files"][1]["content"].as_str().unwrap();
             prop_assert!(script.contains(&named));
+        }
+    }
+
+    /// A machine of which only the script is real: what it calls is recorded and may fail first.
+    struct Machine {
+        folder: tempfile::TempDir,
+        script: String,
+    }
+
+    impl Machine {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name);
+            for name in ["bin", "run", "apt"] {
+                std::fs::create_dir(at(name)).unwrap();
+            }
+            let path = |name: &str| at(name).display().to_string();
+            let script = ENROL
+                .replace("HOSTNAME", "agent-1")
+                .replace("/run/slipway", &path("run"))
+                .replace("/etc/apt/apt.conf.d", &path("apt"));
+            std::fs::write(at("run/auth-key"), "tskey-auth-k1-x").unwrap();
+            Self { folder, script }
+        }
+
+        fn text(&self, name: &str) -> String {
+            std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+        }
+
+        /// Puts a program on the machine; `$calls` is the record.
+        fn has(&self, name: &str, does: &str) {
+            use std::os::unix::fs::PermissionsExt;
+            let path = self.folder.path().join("bin").join(name);
+            let folder = self.folder.path().display();
+            let body = format!(
+                "#!/bin/sh\nfolder={folder}\ncalls={folder}/calls\n\
+                 echo \"{name} $*\" >>\"$calls\"\n{does}\n"
+            );
+            std::fs::write(&path, body).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+
+        /// Boots with `sh`, which is dash on Ubuntu as on Debian; gives the exit code.
+        fn boot(&self) -> Option<i32> {
+            let bin = self.folder.path().join("bin");
+            let mut sh = std::process::Command::new("/bin/sh");
+            sh.arg("-c").arg(&self.script).env_clear();
+            sh.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+            sh.output().unwrap().status.code()
+        }
+
+        fn calls(&self) -> Vec<String> {
+            self.text("calls").lines().map(str::to_owned).collect()
+        }
+    }
+
+    /// Fails as often as told, then works; counts in a file.
+    fn works_after(failures: u32, then: &str) -> String {
+        format!(
+            "n=$(cat \"$folder/$(basename \"$0\")-n\" 2>/dev/null || echo 0)\n\
+             echo $((n + 1)) >\"$folder/$(basename \"$0\")-n\"\n\
+             [ \"$n\" -ge {failures} ] || exit 1\n{then}"
+        )
+    }
+
+    /// The installer as `curl` brings it: it puts tailscale on the machine.
+    fn brings_tailscale(machine: &Machine) -> String {
+        machine.has(
+            "tailscale",
+            &works_after(2, "cat \"${2#--auth-key=file:}\" >>\"$calls\""),
+        );
+        let bin = machine.folder.path().join("bin");
+        let (own, kept) = (bin.join("tailscale"), bin.join("kept"));
+        std::fs::rename(&own, &kept).unwrap();
+        let install = format!("mv {} {}", kept.display(), own.display());
+        works_after(
+            3,
+            &format!("while [ \"$1\" != -o ]; do shift; done; echo '{install}' >\"$2\""),
+        )
+    }
+
+    fn machine() -> Machine {
+        let machine = Machine::new();
+        for (name, does) in [("sleep", ""), ("dpkg", ""), ("systemctl", "")] {
+            machine.has(name, does);
+        }
+        machine.has("timedatectl", "[ \"$1\" != show ] || echo yes");
+        machine
+    }
+
+    #[test]
+    fn the_script_enrols_a_machine_although_everything_fails_at_first() {
+        let machine = machine();
+        let curl = brings_tailscale(&machine);
+        machine.has("curl", &curl);
+        assert_eq!(machine.boot(), Some(0), "{:#?}", machine.calls());
+        let calls = machine.calls();
+        let count = |start: &str| calls.iter().filter(|call| call.starts_with(start)).count();
+        assert_eq!((count("curl"), count("dpkg --configure -a")), (4, 3));
+        assert_eq!(count("systemctl enable --now tailscaled"), 1);
+        assert_eq!(count("tailscale up"), 3);
+        let first = |start: &str| {
+            calls
+                .iter()
+                .position(|call| call.starts_with(start))
+                .unwrap()
+        };
+        assert!(first("timedatectl") < first("curl") && first("curl") < first("systemctl"));
+        assert!(first("systemctl") < first("tailscale up"));
+        assert_eq!(
+            calls.last().unwrap(),
+            "tskey-auth-k1-x",
+            "it was given the key's file"
+        );
+        assert!(machine.text("apt/90slipway").contains("Lock::Timeout"));
+        assert!(
+            !machine.folder.path().join("run").exists(),
+            "the key is gone"
+        );
+    }
+
+    #[test]
+    fn the_key_is_removed_from_a_machine_that_never_enrols() {
+        for installs in [false, true] {
+            let machine = machine();
+            let mut curl = "exit 22".to_owned();
+            if installs {
+                curl = brings_tailscale(&machine);
+                machine.has("kept", "exit 1");
+            }
+            machine.has("curl", &curl);
+            assert_eq!(machine.boot(), Some(1));
+            let calls = machine.calls();
+            let start = if installs { "kept up" } else { "curl" };
+            let tries = calls.iter().filter(|call| call.starts_with(start)).count();
+            assert_eq!(tries, if installs { 11 } else { 40 }, "{start}");
+            assert!(
+                !machine.folder.path().join("run").exists(),
+                "the key is gone"
+            );
         }
     }
 }

@@ -7,13 +7,13 @@ use crate::{
     made::{Ledger, Made},
     operate::{End, World},
     plan::{Step, unwind},
-    report::{Draft, Heard, Reporter},
+    report::{Draft, Heard, Inventory, Reporter},
     run::Run,
     stop_at_once,
 };
-use contract::{ErrorClass, InventoryRow, Operation, Outcome, Said};
-use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
+use contract::{ErrorClass, Operation, Outcome, Said};
+use std::{sync::OnceLock, time::Duration};
+use tokio::time::{Instant, timeout_at};
 
 /// A failed report is repeated so long.
 const FAILED_MAX: Duration = Duration::from_mins(1);
@@ -22,8 +22,24 @@ const FAILED_MAX: Duration = Duration::from_mins(1);
 const CLOSING_LIST_MAX: Duration = Duration::from_secs(150);
 /// And at least this long, whatever the lease: a list changes nothing.
 const CLOSING_LIST_MIN: Duration = Duration::from_secs(10);
-/// After a signal the last report may take this long, deletes beside it.
-pub(crate) const LAST_WORDS: Duration = Duration::from_secs(4);
+/// A success at the very end of a run is repeated so long all the same.
+const TOLD_MIN: Duration = Duration::from_secs(30);
+/// After a signal everything is over within this: the last report, deletes beside it.
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(5500);
+/// A success that was being told when the signal came may be told so long; then there is time
+/// left to take it back.
+const LAST_SUCCESS: Duration = Duration::from_millis(3500);
+
+/// When the signal came, as far as anybody has noticed. Whatever follows it ends by one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Signaled(OnceLock<Instant>);
+
+impl Signaled {
+    /// The signal is there; gives when it was noticed first.
+    pub(crate) fn note(&self) -> Instant {
+        *self.0.get_or_init(Instant::now)
+    }
+}
 
 /// How a success is called, and how it is shown.
 const fn success_of(operation: Operation) -> (Option<Outcome>, &'static str) {
@@ -39,6 +55,7 @@ const fn success_of(operation: Operation) -> (Option<Outcome>, &'static str) {
 /// How an operation is brought to its end.
 pub(crate) struct LastWords<'a> {
     pub(crate) world: &'a World,
+    pub(crate) signaled: &'a Signaled,
     pub(crate) lease: &'a Lease,
     pub(crate) reporter: &'a Reporter,
     pub(crate) made: &'a Ledger,
@@ -55,26 +72,23 @@ impl LastWords<'_> {
         let (outcome, headline) = success_of(run.inputs.operation);
         draft.outcome = outcome;
         match self.closing_list(run, Pace::Closing).await {
-            Ok(rows) => {
+            Ok(list) => {
                 // A signal leaves no time to ask; what the list says is told all the same.
-                let missing = tokio::select! {
-                    missing = run.missing_from(&rows) => missing,
+                let contradiction = tokio::select! {
+                    found = run.contradicted_by(&list.rows) => found,
                     () = self.world.signaled() => None,
                 };
-                if let Some(why) = missing {
-                    actions.end("the machine is gone");
+                if let Some(why) = contradiction {
+                    actions.end("the closing list says otherwise");
                     return self.unwound(run, plan, &why).await;
                 }
-                draft.inventory = Some(rows);
+                draft.inventory = Some(list);
             }
             Err(error) => actions.warn(&format!("no inventory: {error}")),
         }
-        let heard = tokio::select! {
-            heard = self.reporter.send_until(draft.clone(), self.lease.deadline()) => heard,
-            () = self.world.signaled() => {
-                self.reporter.send_until(draft, Instant::now() + LAST_WORDS).await
-            }
-        };
+        // The callback takes a success for some time after the runner's own deadline.
+        let until = self.lease.deadline().max(Instant::now() + TOLD_MIN);
+        let heard = self.send(draft, until, LAST_SUCCESS).await;
         match heard {
             Heard::Acknowledged(_) => {
                 actions.end("done");
@@ -138,12 +152,12 @@ impl LastWords<'_> {
             return End::Fenced;
         }
         // The run closes with its list: what is left shows.
-        let rows = self.closing_list(run, Pace::Undo).await;
-        self.tell_failure(why.class(), &text, rows.ok()).await
+        let list = self.closing_list(run, Pace::Undo).await;
+        self.tell_failure(why.class(), &text, list.ok()).await
     }
 
     /// The list a run closes with. The news must not wait long for it, and can do without.
-    async fn closing_list(&self, run: &Run, pace: Pace) -> Result<Vec<InventoryRow>, String> {
+    async fn closing_list(&self, run: &Run, pace: Pace) -> Result<Inventory, String> {
         run.hetzner.set_pace(pace);
         let now = Instant::now();
         // The report that follows needs time too. Waits for the budget end with the lease.
@@ -155,13 +169,14 @@ impl LastWords<'_> {
             () = self.world.signaled() => return Err("a signal came".to_owned()),
         };
         match listed {
-            Ok(rows) => rows.map_err(|error| error.to_string()),
+            Ok(list) => list.map_err(|error| error.to_string()),
             Err(_) => Err("it took too long".to_owned()),
         }
     }
 
     /// A signal: deletes and the last report go out side by side, none is awaited for long.
     pub(crate) async fn canceled(&self, run: &Run) -> End {
+        let until = self.signaled.note() + LAST_WORDS;
         let made = self.made.all();
         run.hetzner.set_pace(Pace::Undo);
         let mut text = Halt::Signal.to_string();
@@ -175,8 +190,8 @@ impl LastWords<'_> {
         self.world.actions.error(&text);
         let draft = self.failure(ErrorClass::Transient, &text);
         let (_, heard) = tokio::join!(
-            timeout(LAST_WORDS, stop_at_once::send_deletes(run, &made)),
-            self.reporter.send_until(draft, Instant::now() + LAST_WORDS),
+            timeout_at(until, stop_at_once::send_deletes(run, &made)),
+            self.reporter.send_until(draft, until),
         );
         self.told(&heard);
         self.show("Canceled");
@@ -192,23 +207,31 @@ impl LastWords<'_> {
         &self,
         class: ErrorClass,
         text: &str,
-        inventory: Option<Vec<InventoryRow>>,
+        inventory: Option<Inventory>,
     ) -> End {
         self.world.actions.error(text);
         let mut draft = self.failure(class, text);
         draft.inventory = inventory;
-        let heard = tokio::select! {
-            heard = self.reporter.send_until(draft.clone(), Instant::now() + FAILED_MAX) => heard,
-            () = self.world.signaled() => {
-                self.reporter.send_until(draft, Instant::now() + LAST_WORDS).await
-            }
-        };
+        let heard = self
+            .send(draft, Instant::now() + FAILED_MAX, LAST_WORDS)
+            .await;
         self.told(&heard);
         self.show(&format!("Failed: {text}"));
         if heard == Heard::Fenced {
             End::Fenced
         } else {
             End::Failed
+        }
+    }
+
+    /// Sends the last report until `until`; when a signal comes, no longer than `after_signal`.
+    async fn send(&self, draft: Draft, until: Instant, after_signal: Duration) -> Heard {
+        tokio::select! {
+            heard = self.reporter.send_until(draft.clone(), until) => heard,
+            () = self.world.signaled() => {
+                let until = self.signaled.note() + after_signal;
+                self.reporter.send_until(draft, until).await
+            }
         }
     }
 

@@ -70,6 +70,16 @@ impl Halt {
     }
 }
 
+impl Halt {
+    /// The same as trouble, for what goes on whatever halted work.
+    pub(crate) fn into_trouble(self) -> Trouble {
+        if let Self::Failed(trouble) = self {
+            return trouble;
+        }
+        Trouble::transient(self.to_string())
+    }
+}
+
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -78,9 +88,7 @@ impl fmt::Display for Halt {
             Self::Fenced => f.write_str("the attempt was taken over or ended"),
             Self::Refused(why) => write!(f, "the callback refused a report: {why}"),
             Self::LeaseLost => f.write_str("no report was acknowledged until the lease ran out"),
-            Self::Deadline => {
-                write!(f, "the run did not end within {} s", RUN_MAX.as_secs())
-            }
+            Self::Deadline => f.write_str("the run has no time left"),
             Self::Signal => f.write_str("the run was canceled"),
         }
     }
@@ -152,12 +160,12 @@ impl Standing {
 pub(crate) struct Lease(Arc<watch::Sender<Standing>>);
 
 impl Lease {
-    /// A lease that lasts `claim_max` until the claim is acknowledged. `started` is the moment
-    /// before the claim was first sent.
-    pub(crate) fn new(started: Instant, claim_max: Duration) -> Self {
+    /// A lease that lasts `claim_max` until the claim is acknowledged, of a run that ends itself
+    /// after `run_max`. `started` is the moment before the claim was first sent.
+    pub(crate) fn new(started: Instant, claim_max: Duration, run_max: Duration) -> Self {
         Self(Arc::new(watch::Sender::new(Standing {
             lease_until: started + claim_max,
-            deadline: started + RUN_MAX,
+            deadline: started + run_max,
             halted: None,
         })))
     }
@@ -226,6 +234,25 @@ impl Lease {
     }
 }
 
+/// What allows a change outside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Permit<'a> {
+    /// The lease, with enough of it left.
+    Held(&'a Lease),
+    /// It takes back what this attempt made, by its own id: allowed whatever the lease.
+    Undo,
+}
+
+impl Permit<'_> {
+    /// Returns when the change may begin.
+    pub(crate) async fn before_change(self) -> Result<(), Halt> {
+        match self {
+            Self::Held(lease) => lease.before_change().await,
+            Self::Undo => Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,7 +282,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_lease_counts_from_before_the_report_was_sent() {
-        let lease = Lease::new(Instant::now(), secs(300));
+        let lease = Lease::new(Instant::now(), secs(300), RUN_MAX);
         let sent_at = Instant::now();
         sleep(secs(9)).await;
         lease.renew(sent_at, 180);
@@ -265,7 +292,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_change_waits_for_a_renewal_and_fails_without_one() {
         let start = Instant::now();
-        let lease = Lease::new(start, secs(50));
+        let lease = Lease::new(start, secs(50), RUN_MAX);
         lease.before_change().await.unwrap();
         sleep(secs(6)).await;
         let renewing = lease.clone();
@@ -282,7 +309,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_ends_early_when_work_must_stop() {
-        let lease = Lease::new(Instant::now(), secs(300));
+        let lease = Lease::new(Instant::now(), secs(300), RUN_MAX);
         lease.pause(secs(10)).await.unwrap();
         let stopping = lease.clone();
         tokio::spawn(async move {
@@ -300,7 +327,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_run_ends_at_its_deadline_however_long_the_lease() {
         let start = Instant::now();
-        let lease = Lease::new(start, secs(100_000));
+        let lease = Lease::new(start, secs(100_000), RUN_MAX);
         assert_eq!(lease.pause(secs(50_000)).await, Err(Halt::Deadline));
         assert_eq!(start.elapsed(), RUN_MAX);
     }

@@ -108,6 +108,8 @@ fn main() -> ExitCode {
                 })
             });
             heart.shutdown_background();
+            // A name that is being looked up in vain must not hold the exit up.
+            main.shutdown_background();
             end.map_or_else(|why| fail(&actions, &why), ExitCode::from)
         }
         Err(error) => fail(&actions, &format!("no runtime: {error}")),

@@ -5,8 +5,8 @@ use crate::{
     actions::Actions,
     clock::Clock,
     hetzner::Hetzner,
-    last_words::{LAST_WORDS, LastWords},
-    lease::{Halt, Lease},
+    last_words::{LAST_WORDS, LastWords, Signaled},
+    lease::{Halt, Lease, RUN_MAX, Trouble},
     made::Ledger,
     plan::{Step, carry_out},
     report::{Draft, Heard, Post, Reporter},
@@ -15,7 +15,7 @@ use crate::{
     steps,
     tailscale::Tailscale,
 };
-use contract::{ErrorClass, Operation, Reply, Said};
+use contract::{ErrorClass, Inputs, Operation, Reply, Said, Spec};
 use outbound::{Client, Dice, Secrets, Transport};
 use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
@@ -28,6 +28,9 @@ use tokio::{
 const CLAIM_MAX: Duration = Duration::from_mins(5);
 /// After a signal work may come to a clean place within this.
 const GRACE: Duration = Duration::from_millis(1500);
+/// A run that is a step of a job ends itself so long after the job began: GitHub ends the job a
+/// minute later, and what is undone then must be told.
+const JOB_MAX: Duration = Duration::from_mins(14);
 
 /// Everything that comes from outside: transports, randomness, clock, where to show progress.
 #[derive(Debug, Clone)]
@@ -125,7 +128,7 @@ pub async fn operate(
         world.secrets.add(&cloud.hetzner.token);
         world.secrets.add(&cloud.tailscale.client_secret);
     }
-    let lease = Lease::new(Instant::now(), CLAIM_MAX);
+    let lease = Lease::new(Instant::now(), CLAIM_MAX, run_max(&world, &wire));
     let made = Ledger::default();
     let reporter = Reporter::start(world.post(&wire, made.clone()), lease.clone(), &world.heart);
     world.actions.begin("Claim the attempt");
@@ -134,25 +137,19 @@ pub async fn operate(
         Err(end) => return end,
     };
     world.actions.end("done");
+    let signaled = Signaled::default();
     let last_words = LastWords {
         world: &world,
+        signaled: &signaled,
         lease: &lease,
         reporter: &reporter,
         made: &made,
         whole_inventory: reply.inventory,
     };
-    let cloud = match cloud {
-        Ok(cloud) => cloud,
-        Err(mistakes) => {
-            return last_words
-                .failed(ErrorClass::Permanent, &mistakes.to_string())
-                .await;
-        }
-    };
-    let operation = wire.inputs.operation;
-    let Some(plan) = plan_of(operation) else {
-        let text = format!("this runner cannot {operation}");
-        return last_words.failed(ErrorClass::Permanent, &text).await;
+    let spec = reply.spec.unwrap_or_default();
+    let (cloud, plan) = match fit_to_work(&wire.inputs, cloud, &spec) {
+        Ok(fit) => fit,
+        Err(why) => return last_words.failed(why.class, &why.text).await,
     };
     let mut run = Run {
         hetzner: Hetzner::new(
@@ -169,18 +166,28 @@ pub async fn operate(
         ),
         inputs: wire.inputs,
         cloud,
-        spec: reply.spec.unwrap_or_default(),
+        spec,
         lease: lease.clone(),
         reporter: reporter.clone(),
         actions: Arc::clone(&world.actions),
         made: made.clone(),
         work: Work::default(),
     };
-    match until_signal(&world, &lease, carry_out(&mut run, plan)).await {
+    match until_signal(&world, &signaled, &lease, carry_out(&mut run, plan)).await {
         Ok(()) => last_words.succeeded(&mut run, plan).await,
         Err(Halt::Signal) => last_words.canceled(&run).await,
         Err(why) => last_words.unwound(&mut run, plan, &why).await,
     }
+}
+
+/// How long this run may work.
+fn run_max(world: &World, wire: &WireSettings) -> Duration {
+    let Some(began) = wire.job_started_at else {
+        return RUN_MAX;
+    };
+    let gone = world.clock.unix_seconds().saturating_sub(began);
+    let gone = Duration::from_secs(u64::try_from(gone).unwrap_or(0));
+    RUN_MAX.min(JOB_MAX.saturating_sub(gone))
 }
 
 /// Claims the attempt. Before the claim is acknowledged nothing is touched.
@@ -193,7 +200,7 @@ async fn claim(world: &World, reporter: &Reporter) -> Result<Reply, End> {
         }
     };
     match heard {
-        Heard::Acknowledged(reply) => Ok(reply),
+        Heard::Acknowledged(reply) => Ok(*reply),
         Heard::Fenced => {
             world
                 .actions
@@ -217,6 +224,41 @@ async fn claim(world: &World, reporter: &Reporter) -> Result<Reply, End> {
     }
 }
 
+/// The settings and the plan, when nothing speaks against beginning.
+fn fit_to_work(
+    inputs: &Inputs,
+    cloud: Result<CloudSettings, Mistakes>,
+    spec: &Spec,
+) -> Result<(CloudSettings, &'static [Step]), Trouble> {
+    let cloud = cloud.map_err(|mistakes| Trouble::permanent(mistakes.to_string()))?;
+    let operation = inputs.operation;
+    let plan = plan_of(operation)
+        .ok_or_else(|| Trouble::permanent(format!("this runner cannot {operation}")))?;
+    works_for_its_job(inputs, &cloud, spec)?;
+    Ok((cloud, plan))
+}
+
+/// Whether inputs and settings are those of the job, as far as the callback tells: a run that a
+/// person started may carry others, and would change the wrong machine.
+fn works_for_its_job(inputs: &Inputs, cloud: &CloudSettings, spec: &Spec) -> Result<(), Trouble> {
+    let differs = |told: &Option<String>, own: &str| told.as_ref().is_some_and(|told| told != own);
+    let operation = spec.operation.filter(|told| *told != inputs.operation);
+    if operation.is_some() || differs(&spec.agent_id, &inputs.agent_id) {
+        // The next attempt is started with the right ones.
+        return Err(Trouble::transient(
+            "the run was started for another operation or agent than its job is about; nothing \
+             was touched",
+        ));
+    }
+    if differs(&spec.installation, &cloud.hetzner.installation) {
+        return Err(Trouble::permanent(
+            "INSTALLATION differs between the callback function and the runner; set the same for \
+             both, then retry",
+        ));
+    }
+    Ok(())
+}
+
 /// A signal before the claim's answer: the claim may have been stored, so its end is told.
 async fn tell_unclaimed(world: &World, reporter: &Reporter) {
     let text = "the run was canceled before its claim was answered";
@@ -233,6 +275,7 @@ async fn tell_unclaimed(world: &World, reporter: &Reporter) {
 /// Works until done or a signal; then work may come to a clean place for a moment.
 async fn until_signal(
     world: &World,
+    signaled: &Signaled,
     lease: &Lease,
     work: impl Future<Output = Result<(), Halt>>,
 ) -> Result<(), Halt> {
@@ -241,6 +284,7 @@ async fn until_signal(
         done = &mut work => return done,
         () = world.signaled() => {}
     }
+    signaled.note();
     lease.halt(Halt::Signal);
     // Whether work came to a place or was cut off: the record says what was made.
     drop(timeout(GRACE, work).await);

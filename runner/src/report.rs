@@ -30,13 +30,24 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Pause before a heartbeat that got no answer is made again.
 const BEAT_AGAIN: Duration = Duration::from_secs(5);
 
+/// An inventory is told so long after it was read: the callback judges by it what has not changed
+/// for two minutes.
+const INVENTORY_AGE_MAX: Duration = Duration::from_secs(100);
+
+/// What was listed, and when.
+#[derive(Debug, Clone)]
+pub(crate) struct Inventory {
+    pub(crate) at: Instant,
+    pub(crate) rows: Vec<InventoryRow>,
+}
+
 /// What a report says, without who says it.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub(crate) said: Said,
     pub(crate) step: Option<Step>,
     pub(crate) outcome: Option<Outcome>,
-    pub(crate) inventory: Option<Vec<InventoryRow>>,
+    pub(crate) inventory: Option<Inventory>,
     pub(crate) error: Option<String>,
     pub(crate) error_class: Option<ErrorClass>,
     pub(crate) failed_step: Option<String>,
@@ -68,7 +79,7 @@ impl Draft {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// 200.
-    Acknowledged(Reply),
+    Acknowledged(Box<Reply>),
     /// 409.
     Fenced,
     /// Refused for good; says why.
@@ -146,7 +157,10 @@ impl Post {
         report.step = draft.step;
         report.facts = self.made.facts();
         report.outcome = draft.outcome;
-        report.inventory = draft.inventory;
+        let fresh = draft
+            .inventory
+            .filter(|list| list.at.elapsed() < INVENTORY_AGE_MAX);
+        report.inventory = fresh.map(|list| list.rows);
         report.error = draft.error;
         report.error_class = draft.error_class;
         report.failed_step = draft.failed_step;
@@ -157,16 +171,23 @@ impl Post {
 fn heard(answer: &Answer) -> Heard {
     match answer.status() {
         // A bare 200 is a reply too: then inputs and defaults are used.
-        200..=299 => Heard::Acknowledged(answer.json().unwrap_or_default()),
+        200..=299 => Heard::Acknowledged(Box::new(answer.json().unwrap_or_default())),
         409 => Heard::Fenced,
         408 | 429 | 500..=599 => Heard::Unknown(complaint(answer)),
+        // A gateway or a firewall on the way may say anything; only the callback's word counts.
+        _ if said(answer).is_none() => Heard::Unknown(complaint(answer)),
         _ => Heard::Refused(complaint(answer)),
     }
 }
 
+/// What the callback said is wrong.
+fn said(answer: &Answer) -> Option<String> {
+    let body = serde_json::from_slice::<ErrorBody>(answer.body());
+    body.ok().map(|body| body.error.message)
+}
+
 fn complaint(answer: &Answer) -> String {
-    let text = serde_json::from_slice::<ErrorBody>(answer.body())
-        .map_or_else(|_| "no reason given".to_owned(), |body| body.error.message);
+    let text = said(answer).unwrap_or_else(|| "no reason given".to_owned());
     answer.complaint(&text).to_string()
 }
 

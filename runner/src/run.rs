@@ -7,11 +7,13 @@ use crate::{
     hetzner::{Hetzner, Server},
     lease::{Halt, Lease, Trouble},
     made::Ledger,
-    report::Reporter,
+    report::{Inventory, Reporter},
     settings::CloudSettings,
     tailscale::{Device, Key, Tailscale},
 };
-use contract::{INVENTORY_ROWS_MAX, Inputs, InventoryRow, REPORT_BYTES_MAX, ServerFacts, Spec};
+use contract::{
+    INVENTORY_ROWS_MAX, Inputs, InventoryRow, Operation, REPORT_BYTES_MAX, ServerFacts, Spec,
+};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
 
@@ -54,8 +56,8 @@ pub(crate) struct Work {
     pub(crate) estranged: Vec<Server>,
     /// Devices that the callback knows to be the agent's, until they are known to be gone.
     pub(crate) known_devices: Vec<String>,
-    /// A destroy has seen a server, or has waited for one to show.
-    pub(crate) server_seen: bool,
+    /// A destroy has found a server of the agent and deleted it.
+    pub(crate) server_deleted: bool,
     /// Addresses of the servers that were deleted: they must have gone with them.
     pub(crate) addresses: Vec<u64>,
     /// What to try, best first.
@@ -131,20 +133,22 @@ impl Run {
             .all(|name| server.labels.get(*name) == labels.get(name))
     }
 
-    /// The whole installation's servers, as many as an inventory holds.
-    async fn all_servers(&self) -> Result<Vec<Server>, crate::hetzner::Error> {
-        let selector = self.installation_selector();
-        let mut servers = self
-            .hetzner
-            .first_servers(&selector, INVENTORY_ROWS_MAX)
-            .await?;
+    /// Servers for an inventory, the newest first: the agent's, or the whole installation's. Of
+    /// a list as long as a report can hold, the newest are the ones that nobody may know of yet.
+    async fn listed(&self, whole: bool) -> Result<(Instant, Vec<Server>), crate::hetzner::Error> {
+        let selector = if whole {
+            self.installation_selector()
+        } else {
+            self.agent_selector()
+        };
+        let listed = self.hetzner.newest_servers(&selector, INVENTORY_ROWS_MAX);
+        let (at, mut servers) = listed.await?;
         let labels = self.installation_labels();
         servers.retain(|server| {
-            labels
-                .iter()
-                .all(|(name, value)| server.labels.get(*name) == Some(value))
+            let named = |(name, value): (&&str, &String)| server.labels.get(*name) == Some(value);
+            labels.iter().all(named) && (whole || self.is_own(server))
         });
-        Ok(servers)
+        Ok((at, servers))
     }
 
     /// Writes a server down as ours, as reports show it.
@@ -162,9 +166,16 @@ impl Run {
         });
     }
 
-    /// Why there is no success to tell, when the closing list lacks the server we made: somebody
-    /// removed it meanwhile. The list may lag, so the server itself is asked for.
-    pub(crate) async fn missing_from(&self, rows: &[InventoryRow]) -> Option<Halt> {
+    /// Why there is no success to tell, when the closing list speaks against it: it shows a
+    /// server that a destroy must have removed, or lacks the one we made, since somebody removed
+    /// it meanwhile. A list may lag, so the latter is asked for itself.
+    pub(crate) async fn contradicted_by(&self, rows: &[InventoryRow]) -> Option<Halt> {
+        if self.inputs.operation == Operation::Destroy {
+            let own = |row: &&InventoryRow| row.agent_id == self.inputs.agent_id;
+            let left = rows.iter().find(own)?;
+            let text = format!("server {} of the agent has turned up", left.server_id);
+            return Some(Trouble::transient(text).into());
+        }
         let id = self.made.all().server?;
         if rows.iter().any(|row| row.server_id == id.to_string()) {
             return None;
@@ -177,19 +188,12 @@ impl Run {
 
     /// The agent's servers as an inventory, or the whole installation's; never more than a report
     /// can carry.
-    pub(crate) async fn inventory(
-        &self,
-        whole: bool,
-    ) -> Result<Vec<InventoryRow>, crate::hetzner::Error> {
-        let servers = if whole {
-            self.all_servers().await?
-        } else {
-            self.own_servers().await?
-        };
+    pub(crate) async fn inventory(&self, whole: bool) -> Result<Inventory, crate::hetzner::Error> {
+        let (at, servers) = self.listed(whole).await?;
         let label =
             |server: &Server, name: &str| server.labels.get(name).cloned().unwrap_or_default();
         let mut room = INVENTORY_BYTES_MAX;
-        Ok(servers
+        let rows = servers
             .into_iter()
             .take(INVENTORY_ROWS_MAX)
             .map(|server| InventoryRow {
@@ -205,6 +209,7 @@ impl Run {
                 room = room.saturating_sub(bytes);
                 fits
             })
-            .collect())
+            .collect();
+        Ok(Inventory { at, rows })
     }
 }

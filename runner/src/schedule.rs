@@ -12,13 +12,13 @@ const DEVICE_SHORTEST: Duration = Duration::from_secs(1);
 const DEVICE_LONGEST: Duration = Duration::from_secs(5);
 
 /// When to look at actions again, counted from their begin. The device shows the end anyway,
-/// looks only show a failure earlier, so they may be rare: at four times the time, or when the
-/// shown progress says it ends (it may jump, or stay at 0).
+/// looks only show a failure earlier, so they may be rare: at three and a half times the time, or when
+/// the shown progress says it ends (it may jump, or stay at 0).
 pub(crate) fn next_action_look(elapsed: Duration, progress: u64, looks: u32) -> Duration {
     if looks == 0 {
         return ACTION_FIRST;
     }
-    let rarely = elapsed * 4;
+    let rarely = elapsed * 7 / 2;
     let percent = u32::try_from(progress.min(100)).unwrap_or(100);
     if percent == 0 || looks > PROGRESS_LOOKS_MAX {
         return rarely;
@@ -57,16 +57,16 @@ mod tests {
             at = next_action_look(at, 0, count);
             looks.push(at.as_secs());
         }
-        assert_eq!(looks, [12, 48, 192, 768]);
+        assert_eq!(looks, [12, 42, 147, 514]);
     }
 
     #[test]
     fn progress_brings_a_look_forward() {
         assert_eq!(next_action_look(secs(12), 80, 1), secs(15));
         assert_eq!(next_action_look(secs(12), 50, 1), secs(24));
-        assert_eq!(next_action_look(secs(12), 1, 1), secs(48));
+        assert_eq!(next_action_look(secs(12), 1, 1), secs(42));
         assert_eq!(next_action_look(secs(12), 99, 1), secs(14));
-        assert_eq!(next_action_look(secs(16), 99, 2), secs(64));
+        assert_eq!(next_action_look(secs(16), 99, 2), secs(56));
     }
 
     proptest! {

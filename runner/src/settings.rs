@@ -11,6 +11,11 @@ const HETZNER_URL: &str = "https://api.hetzner.cloud/v1";
 /// Tailscale's address with its version path.
 const TAILSCALE_URL: &str = "https://api.tailscale.com/api/v2";
 
+/// Seconds between two heartbeats.
+const HEARTBEAT_SECONDS: u64 = 60;
+/// One that is lost must not cost the lease.
+const HEARTBEAT_SECONDS_MAX: u64 = 85;
+
 /// Every mistake in the environment, one sentence each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistakes(Vec<String>);
@@ -42,8 +47,10 @@ pub struct WireSettings {
     pub run: RunPair,
     /// `CALLBACK_SECRET`: key of the HMAC, at least 32 bytes.
     pub callback_secret: SecretString,
-    /// `HEARTBEAT_SECONDS`, default 60.
+    /// `HEARTBEAT_SECONDS`, default 60, at most 85: a lease of 180 s outlives one that is lost.
     pub heartbeat: Duration,
+    /// `JOB_STARTED_AT`, unix seconds: when the job began of which this run is a step.
+    pub job_started_at: Option<i64>,
 }
 
 /// What is needed at Hetzner.
@@ -207,8 +214,10 @@ impl WireSettings {
                 &format!("has fewer than {MIN_SECRET_BYTES} bytes"),
             );
         }
-        let seconds = reader.parsed("HEARTBEAT_SECONDS", Some(60_u64), "a number of seconds");
-        let heartbeat = Duration::from_secs(seconds.unwrap_or(60).max(1));
+        let heartbeat = reader.heartbeat();
+        let job_started_at = reader
+            .given("JOB_STARTED_AT")
+            .and_then(|_| reader.parsed("JOB_STARTED_AT", None, "a time in unix seconds"));
         let workflow_run_id = reader.needed("GITHUB_RUN_ID");
         let run_attempt = reader
             .parsed("GITHUB_RUN_ATTEMPT", None, "a whole number")
@@ -232,11 +241,25 @@ impl WireSettings {
             },
             callback_secret,
             heartbeat,
+            job_started_at,
         })
     }
 }
 
 impl Reader<'_> {
+    fn heartbeat(&mut self) -> Duration {
+        let what = "a number of seconds";
+        let seconds = self.parsed("HEARTBEAT_SECONDS", Some(HEARTBEAT_SECONDS), what);
+        let seconds = seconds.unwrap_or(HEARTBEAT_SECONDS);
+        if !(1..=HEARTBEAT_SECONDS_MAX).contains(&seconds) {
+            let why = format!(
+                "must be 1 to {HEARTBEAT_SECONDS_MAX}, so that a lease outlives a lost one"
+            );
+            self.wrong("HEARTBEAT_SECONDS", &why);
+        }
+        Duration::from_secs(seconds)
+    }
+
     /// `CALLBACK_URL`, held against `CALLBACK_ORIGIN` when that is set.
     fn callback_url(&mut self) -> String {
         let text = self.needed("CALLBACK_URL");

@@ -3,11 +3,12 @@
 
 use crate::{
     hetzner::Kind,
+    lease::Permit,
     made::Made,
     run::Run,
     steps::{
         create::{self, Doubted},
-        device, key,
+        device, key, tailnet,
     },
 };
 use std::time::Duration;
@@ -49,8 +50,10 @@ async fn device(run: &Run) {
         return;
     };
     for id in ids {
-        let sent = run.tailscale.delete_device(&id, CALL_MAX).await;
-        said(run, &format!("device {id}"), sent);
+        let sent = tailnet::delete_device(&run.tailscale, Permit::Undo, &id);
+        if let Ok(Ok(sent)) = timeout(CALL_MAX, sent).await {
+            said(run, &format!("device {id}"), sent);
+        }
     }
 }
 
@@ -64,8 +67,10 @@ async fn keys(run: &Run, made: &Made) {
         ids.extend(valid.map(|key| key.id));
     }
     for id in ids {
-        let sent = run.tailscale.delete_key(&id, CALL_MAX).await;
-        said(run, &format!("key {id}"), sent);
+        let sent = tailnet::delete_key(&run.tailscale, Permit::Undo, &id);
+        if let Ok(sent) = timeout(CALL_MAX, sent).await {
+            said(run, &format!("key {id}"), sent);
+        }
     }
 }
 

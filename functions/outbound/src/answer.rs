@@ -70,10 +70,16 @@ impl Answer {
     /// An error about this answer: the call, its status, and `text` of the provider's,
     /// shortened to one line and without secrets.
     pub fn complaint(&self, text: &str) -> Complaint {
+        self.complaint_with(text, "")
+    }
+
+    /// The same, and `facts` behind it (a code, an id to quote), which no long text pushes out.
+    pub fn complaint_with(&self, text: &str, facts: &str) -> Complaint {
+        let clean = |text: &str| one_line(&self.secrets.redact(text));
         Complaint {
             call: self.call.clone(),
             status: self.status(),
-            text: one_line(&self.secrets.redact(text)),
+            text: format!("{}{}", clean(text), clean(facts)),
         }
     }
 }
@@ -140,7 +146,7 @@ impl std::error::Error for Failure {}
 /// One line of at most [`TEXT_CHARS_MAX`] characters, without control characters.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::new();
-    for (count, letter) in text.trim().chars().enumerate() {
+    for (count, letter) in text.trim_end().chars().enumerate() {
         if count == TEXT_CHARS_MAX {
             line.push('…');
             break;
@@ -156,7 +162,7 @@ mod tests {
 
     #[test]
     fn lines_are_short_and_single() {
-        assert_eq!(one_line(" a\nb\u{1b}[1m "), "a b [1m");
+        assert_eq!(one_line("a\nb\u{1b}[1m "), "a b [1m");
         let long = one_line(&"x".repeat(5000));
         assert_eq!(long.chars().count(), TEXT_CHARS_MAX + 1);
     }

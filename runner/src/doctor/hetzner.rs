@@ -4,9 +4,10 @@
 use super::Finding;
 use crate::{
     choice::candidates,
-    hetzner::{Error, Hetzner, Kind, ServerType},
+    hetzner::{Error, Firewall, Hetzner, Kind, ServerType},
     region,
     settings::Told,
+    steps::choose,
 };
 use outbound::Client;
 
@@ -50,7 +51,7 @@ pub(super) async fn check(told: &Told, client: Client) -> Vec<Finding> {
             ),
             ssh_key(told, &hetzner).await,
             server_type(told, &types),
-            image(told, &hetzner).await,
+            image(told, &types, &hetzner).await,
             firewall(told, &hetzner).await,
         ],
     }
@@ -129,17 +130,32 @@ fn server_type(told: &Told, types: &[ServerType]) -> Finding {
     }
 }
 
-async fn image(told: &Told, hetzner: &Hetzner) -> Finding {
+async fn image(told: &Told, types: &[ServerType], hetzner: &Hetzner) -> Finding {
     let wished = &told.hetzner.image;
-    match hetzner.has_image(wished).await {
-        Ok(true) => Finding::ok(IMAGE, format!("{wished} can be used")),
-        Ok(false) => Finding::wrong(
+    let (location, _) = region::location(&told.region);
+    let list = candidates(types, &told.hetzner.server_type, &region::zone(location));
+    let first = list.first();
+    let kind = first.and_then(|one| types.iter().find(|kind| kind.name == one.server_type));
+    match hetzner.image(wished).await {
+        Ok(found) if found.is_empty() => Finding::wrong(
             IMAGE,
             format!(
                 "there is no image {wished} that can be used; set the name of a system image \
                  or the id of a snapshot of this project"
             ),
         ),
+        Ok(found) => match kind.filter(|kind| !found.contains(&kind.architecture)) {
+            Some(kind) => Finding::wrong(
+                IMAGE,
+                format!(
+                    "{wished} is for {}, and {} is {}; set an image that fits the server type",
+                    found.join(", "),
+                    kind.name,
+                    kind.architecture
+                ),
+            ),
+            None => Finding::ok(IMAGE, format!("{wished} can be used")),
+        },
         Err(error) => refused(IMAGE, &error),
     }
 }
@@ -148,16 +164,39 @@ async fn firewall(told: &Told, hetzner: &Hetzner) -> Finding {
     if let Some(why) = told.mistake(FIREWALL) {
         return Finding::wrong(FIREWALL, why);
     }
-    let Some(id) = told.hetzner.firewall_id else {
-        let text = "is not set: the first provision makes a firewall, the others find it";
-        return Finding::ok(FIREWALL, text);
+    let found = if let Some(id) = told.hetzner.firewall_id {
+        hetzner.firewall(id).await
+    } else {
+        let name = choose::firewall_name(&told.hetzner.installation);
+        hetzner.firewall_named(&name).await
     };
-    match hetzner.firewall(id).await {
-        Ok(Some(found)) => Finding::ok(FIREWALL, format!("{id} is the firewall {:?}", found.name)),
-        Ok(None) => Finding::wrong(
+    match (found, told.hetzner.firewall_id) {
+        (Ok(Some(found)), _) => open_ports(&found),
+        (Ok(None), None) => Finding::ok(
+            FIREWALL,
+            "is not set: the first provision makes a firewall, the others find it",
+        ),
+        (Ok(None), Some(id)) => Finding::wrong(
             FIREWALL,
             format!("the token's project has no firewall {id}; set another id, or none"),
         ),
-        Err(error) => refused(FIREWALL, &error),
+        (Err(error), _) => refused(FIREWALL, &error),
     }
+}
+
+fn open_ports(found: &Firewall) -> Finding {
+    let Firewall { id, name, .. } = found;
+    let port = choose::TAILSCALE_PORT;
+    let open = found.opens_beside(port);
+    if open.is_empty() {
+        return Finding::ok(FIREWALL, format!("{id} is the firewall {name:?}"));
+    }
+    Finding::wrong(
+        FIREWALL,
+        format!(
+            "{id}, {name:?}, lets in {} as well; agents need nothing but {port}/udp, so remove \
+             those rules",
+            open.join(", ")
+        ),
+    )
 }

@@ -56,7 +56,7 @@ fn without_grant(told: &Told, mut findings: Vec<Finding>) -> Vec<Finding> {
 fn refused(error: &Error) -> Finding {
     match error.kind {
         Kind::Denied | Kind::Refused | Kind::NotFound => Finding::wrong(CLIENT, error.to_string()),
-        Kind::Foreign | Kind::Later | Kind::Doubt => Finding::unknown(
+        Kind::Foreign | Kind::TokenEnded | Kind::Later | Kind::Doubt => Finding::unknown(
             CLIENT,
             format!("{error}; check TAILSCALE_API_URL and the network, then try again"),
         ),
@@ -67,7 +67,11 @@ fn scopes(grant: &Grant) -> Finding {
     let Some(scopes) = &grant.scopes else {
         return Finding::unknown(SCOPES, "Tailscale does not say them; see the admin console");
     };
-    let has = |needed: &&&str| scopes.iter().any(|one| one == **needed || one == "all");
+    // `devices` is what `devices:core` was called before.
+    let fits = |one: &str, needed: &str| {
+        one == needed || one == "all" || needed.strip_suffix(":core") == Some(one)
+    };
+    let has = |needed: &&&str| scopes.iter().any(|one| fits(one, needed));
     let missing: Vec<&str> = NEEDED
         .iter()
         .filter(|needed| !has(needed))

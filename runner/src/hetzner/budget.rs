@@ -19,6 +19,8 @@ const CREATES_WAIT_BELOW: u32 = 15;
 /// Time between an answer and the next read when no call is left: 120 runners may share a call
 /// a second.
 const READ_WAIT_MAX: Duration = Duration::from_mins(2);
+/// The same for a look that something else makes up for.
+const POLL_WAIT_MAX: Duration = Duration::from_mins(5);
 /// Time between an answer and the next create when no call is left.
 const CREATE_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Time between an answer and the closing list when no call is left.
@@ -55,6 +57,8 @@ struct Seen {
     /// Refusals (429) in a row.
     refusals: u32,
     pace: Pace,
+    /// Which share of a wait is this runner's, drawn anew with each answer.
+    share: f64,
 }
 
 /// What is known of the bucket.
@@ -73,6 +77,7 @@ impl Budget {
             remaining: u32::MAX,
             refusals: 0,
             pace: Pace::Polling,
+            share: 1.0,
         };
         Self {
             seen: Arc::new(Mutex::new(seen)),
@@ -98,8 +103,10 @@ impl Budget {
 
     /// Reads an answer's status and its count of calls left.
     pub(super) fn learn(&self, status: u16, remaining: Option<&str>) {
+        let share = self.dice.around(Duration::from_secs(1)).as_secs_f64();
         self.seen(|seen| {
             seen.at = Instant::now();
+            seen.share = share;
             if status == 429 {
                 seen.refusals = seen.refusals.saturating_add(1);
                 return;
@@ -109,6 +116,13 @@ impl Budget {
                 seen.remaining = remaining;
             }
         });
+    }
+
+    /// How long a poll had to wait if it were made now: whoever has something else to watch
+    /// meanwhile makes it later.
+    pub(super) fn until_poll(&self) -> Duration {
+        let seen = self.seen(|seen| *seen);
+        Self::rest(seen, Self::span(seen, READS_SLOW_BELOW, POLL_WAIT_MAX))
     }
 
     /// Waits until a read may go.
@@ -131,22 +145,26 @@ impl Budget {
             .as_ref()
             .filter(|lease| seen.pace != Pace::Undo && lease.check().is_ok());
         if let Some(lease) = held {
-            let span = match seen.refusals {
-                0 => wait_max(seen.remaining, below, longest),
-                refusals => refusal_wait(refusals),
-            };
-            if lease.pause(self.rest(seen, span)).await.is_ok() {
+            let rest = Self::rest(seen, Self::span(seen, below, longest));
+            if lease.pause(rest).await.is_ok() {
                 return;
             }
         }
         // Work must stop or is being taken back: only a refusal is waited out, whoever halted.
-        sleep(self.rest(seen, last_wait(seen.refusals))).await;
+        sleep(Self::rest(seen, last_wait(seen.refusals))).await;
+    }
+
+    fn span(seen: Seen, below: u32, longest: Duration) -> Duration {
+        match seen.refusals {
+            0 => wait_max(seen.remaining, below, longest),
+            refusals => refusal_wait(refusals),
+        }
     }
 
     /// What is left of a drawn wait. It counts from the answer: whoever waited for something
     /// else has waited enough.
-    fn rest(&self, seen: Seen, span: Duration) -> Duration {
-        self.dice.around(span).saturating_sub(seen.at.elapsed())
+    fn rest(seen: Seen, span: Duration) -> Duration {
+        span.mul_f64(seen.share).saturating_sub(seen.at.elapsed())
     }
 }
 
@@ -178,10 +196,10 @@ fn last_wait(refusals: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::Halt;
+    use crate::lease::{Halt, RUN_MAX};
 
     fn budget(status: u16, remaining: &str) -> (Budget, Lease) {
-        let lease = Lease::new(Instant::now(), Duration::from_mins(5));
+        let lease = Lease::new(Instant::now(), Duration::from_mins(5), RUN_MAX);
         let budget = Budget::new(Dice::seeded(1)).while_held(lease.clone());
         budget.learn(status, Some(remaining));
         (budget, lease)

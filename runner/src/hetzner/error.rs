@@ -44,8 +44,10 @@ impl Kind {
             (_, "invalid_input") if text.contains("unsupported location") => Self::Unavailable,
             (_, "maintenance" | "rate_limit_exceeded" | "unavailable" | "service_error")
             | (429, _) => Self::Later,
+            // Not Hetzner's own answer: what stands before it, or a firewall on the way, may
+            // answer with a page of any status.
+            (500..=599, _) | (400..=499, "") => Self::Doubt,
             (401 | 403, _) => Self::Denied,
-            (500..=599, _) => Self::Doubt,
             _ => Self::Refused,
         }
     }
@@ -126,23 +128,23 @@ impl Error {
         let body = serde_json::from_slice::<Envelope>(answer.body())
             .map(|found| found.error)
             .ok();
-        let (code, mut text) = match body {
+        let (code, text) = match body {
             Some(body) => (
                 body.code,
                 format!("{}{}", body.message, fields(body.details.as_ref())),
             ),
             None => (String::new(), "no reason given".to_owned()),
         };
-        let kind = Kind::of(answer.status(), &code, &text);
+        let mut facts = String::new();
         if !code.is_empty() {
-            text = format!("{text} ({code})");
+            facts = format!(" ({code})");
         }
         if let Some(id) = answer.header("x-correlation-id") {
-            text = format!("{text} [correlation id {id}]");
+            facts = format!("{facts} [correlation id {id}]");
         }
         Self {
-            kind,
-            text: answer.complaint(&text).to_string(),
+            kind: Kind::of(answer.status(), &code, &text),
+            text: answer.complaint_with(&text, &facts).to_string(),
         }
     }
 
@@ -151,6 +153,16 @@ impl Error {
         Self {
             kind: Kind::Doubt,
             text: complaint.to_string(),
+        }
+    }
+}
+
+impl Error {
+    /// A success that names no action to watch.
+    pub(crate) fn nameless(what: &str) -> Self {
+        Self {
+            kind: Kind::Doubt,
+            text: format!("the answer to {what} names no action"),
         }
     }
 }
@@ -194,7 +206,8 @@ mod tests {
             ),
             (403, "maintenance", "", Kind::Later),
             (404, "not_found", "", Kind::NotFound),
-            (404, "", "a page of a proxy", Kind::Refused),
+            (404, "", "a page of a proxy", Kind::Doubt),
+            (403, "", "a page of a firewall", Kind::Doubt),
             (409, "uniqueness_error", "", Kind::NameTaken),
             (409, "conflict", "", Kind::Busy),
             (

@@ -29,6 +29,8 @@ struct Images {
 #[derive(Deserialize)]
 struct ImageBody {
     status: String,
+    #[serde(default)]
+    architecture: String,
 }
 
 /// One call of a person who waits may take this long.
@@ -57,10 +59,10 @@ impl Hetzner {
         Ok(existing(found)?.map(|body| body.firewall.into()))
     }
 
-    /// Whether a server could be made from an image: of this name, or of this id when `wished`
-    /// is a number (snapshots have no name).
-    pub(crate) async fn has_image(&self, wished: &str) -> Result<bool, Error> {
-        let found = if wished.parse::<u64>().is_ok() {
+    /// Architectures of the images that a server could be made from: of this name, or of this id
+    /// when `wished` is a number (snapshots have no name).
+    pub(crate) async fn image(&self, wished: &str) -> Result<Vec<String>, Error> {
+        let found: Vec<ImageBody> = if wished.parse::<u64>().is_ok() {
             let one = self
                 .read_patiently::<OneImage>(self.get(&format!("/images/{wished}")))
                 .await;
@@ -71,6 +73,9 @@ impl Hetzner {
                 .await?;
             list.images
         };
-        Ok(found.iter().any(|image| image.status == "available"))
+        let usable = found
+            .into_iter()
+            .filter(|image| image.status == "available");
+        Ok(usable.map(|image| image.architecture).collect())
     }
 }

@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
 
 /// Hetzner: pages hold up to 50 rows.
 const PAGE_ROWS: usize = 50;
@@ -63,6 +64,8 @@ pub(crate) struct ServerType {
     pub(crate) name: String,
     pub(crate) cores: u32,
     pub(crate) memory_gb: f64,
+    /// `x86` or `arm`; the list is open.
+    pub(crate) architecture: String,
     pub(crate) shared_x86: bool,
     pub(crate) locations: Vec<Location>,
 }
@@ -83,6 +86,17 @@ pub(crate) struct Location {
 pub(crate) struct Firewall {
     pub(crate) id: u64,
     pub(crate) name: String,
+    /// `port/protocol` of each inbound rule, whatever its sources.
+    pub(crate) lets_in: Vec<String>,
+}
+
+impl Firewall {
+    /// What it lets in beside this UDP port.
+    pub(crate) fn opens_beside(&self, udp_port: u16) -> Vec<&str> {
+        let wanted = format!("{udp_port}/udp");
+        let others = self.lets_in.iter().filter(|one| **one != wanted);
+        others.map(String::as_str).collect()
+    }
 }
 
 /// A server to be made. An SSH key is always given, so no root password comes to be.
@@ -139,28 +153,24 @@ impl Hetzner {
 
     /// Every server that `selector` chooses.
     pub(crate) async fn servers(&self, selector: &str) -> Result<Vec<Server>, Error> {
-        self.servers_on(selector, PAGES_MAX).await
+        let first = self.get("/servers").query("label_selector", selector);
+        let pages = self.pages::<wire::Servers>(&first, PAGES_MAX).await?;
+        Ok(servers(pages.rows))
     }
 
-    /// The servers that `selector` chooses, but no more pages than `rows_max` rows need.
-    pub(crate) async fn first_servers(
+    /// The newest servers that `selector` chooses, but no more pages than `rows_max` rows need;
+    /// and when the first page came.
+    pub(crate) async fn newest_servers(
         &self,
         selector: &str,
         rows_max: usize,
-    ) -> Result<Vec<Server>, Error> {
+    ) -> Result<(Instant, Vec<Server>), Error> {
         let pages = rows_max.div_ceil(PAGE_ROWS);
         let pages = u32::try_from(pages).map_or(PAGES_MAX, |pages| pages.min(PAGES_MAX));
-        self.servers_on(selector, pages).await
-    }
-
-    async fn servers_on(&self, selector: &str, pages_max: u32) -> Result<Vec<Server>, Error> {
         let first = self.get("/servers").query("label_selector", selector);
-        let rows = self.pages::<wire::Servers>(&first, pages_max).await?;
-        Ok(rows
-            .into_iter()
-            .flat_map(|page| page.servers)
-            .map(Server::from)
-            .collect())
+        let first = first.query("sort", "created:desc");
+        let pages = self.pages::<wire::Servers>(&first, pages).await?;
+        Ok((pages.first_at, servers(pages.rows)))
     }
 
     /// The server of this name, if any.
@@ -203,15 +213,19 @@ impl Hetzner {
         let request = Request::delete(&format!("{}/servers/{id}", self.url))
             .bearer(&self.token)
             .deadline(deadline);
-        let found = existing(self.read::<wire::OneAction>(request).await)?;
-        Ok(found.and_then(|body| body.action).map(Action::from))
+        let Some(body) = existing(self.read::<wire::OneAction>(request).await)? else {
+            return Ok(None);
+        };
+        // Without an action nothing is known: asking again tells.
+        let action = body.action.ok_or_else(|| Error::nameless("a delete"))?;
+        Ok(Some(action.into()))
     }
 
     /// The primary IPs that `selector` chooses.
     pub(crate) async fn addresses(&self, selector: &str) -> Result<Vec<u64>, Error> {
         let first = self.get("/primary_ips").query("label_selector", selector);
         let pages = self.pages::<wire::PrimaryIps>(&first, PAGES_MAX).await?;
-        let rows = pages.into_iter().flat_map(|page| page.primary_ips);
+        let rows = pages.rows.into_iter().flat_map(|page| page.primary_ips);
         Ok(rows.map(|row| row.id).collect())
     }
 
@@ -261,10 +275,11 @@ impl Hetzner {
 
     /// Everything on the price list.
     pub(crate) async fn server_types(&self) -> Result<Vec<ServerType>, Error> {
-        let rows = self
+        let pages = self
             .pages::<wire::ServerTypes>(&self.get("/server_types"), PAGES_MAX)
             .await?;
-        Ok(rows
+        Ok(pages
+            .rows
             .into_iter()
             .flat_map(|page| page.server_types)
             .map(ServerType::from)
@@ -305,6 +320,11 @@ impl Hetzner {
         Ok(body.firewall.into())
     }
 
+    /// How long a poll had to wait for the rate budget if it were made now.
+    pub(crate) fn until_poll(&self) -> Duration {
+        self.budget.until_poll()
+    }
+
     /// Waits until the rate budget has room for a create; deletes never wait.
     pub(crate) async fn wait_to_create(&self) {
         self.budget.wait_to_create().await;
@@ -342,9 +362,17 @@ impl Hetzner {
 
     /// A read: it waits for room in the budget, and a refusal for want of room is waited out.
     async fn read_patiently<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+        self.budget.wait_to_read().await;
+        self.read_unless_refused(request).await
+    }
+
+    /// Reads at once; a refusal for want of room is waited out.
+    async fn read_unless_refused<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
         let mut refusals = 0;
         loop {
-            self.budget.wait_to_read().await;
+            if refusals > 0 {
+                self.budget.wait_to_read().await;
+            }
             match self.read(request.clone()).await {
                 Err(error) if error.kind == Kind::Later && refusals < REFUSALS_MAX => refusals += 1,
                 read => return read,
@@ -352,13 +380,15 @@ impl Hetzner {
         }
     }
 
-    /// The pages of a list, `pages_max` at most; the number of the last page may be unknown.
+    /// The pages of a list, `pages_max` at most; the number of the last page may be unknown. The
+    /// pages that follow wait little: what has begun is soon to be over, or it is stale.
     async fn pages<T: DeserializeOwned>(
         &self,
         first: &Request,
         pages_max: u32,
-    ) -> Result<Vec<T>, Error> {
+    ) -> Result<Pages<T>, Error> {
         let mut rows = Vec::new();
+        let mut first_at = None;
         let mut next = Some(1);
         for _ in 0..pages_max {
             let Some(number) = next else { break };
@@ -366,12 +396,30 @@ impl Hetzner {
                 .clone()
                 .query("page", &number.to_string())
                 .query("per_page", &PAGE_ROWS.to_string());
-            let page: wire::Page<T> = self.read_patiently(request).await?;
+            let page: wire::Page<T> = if first_at.is_none() {
+                self.read_patiently(request).await?
+            } else {
+                self.budget.wait_to_create().await;
+                self.read_unless_refused(request).await?
+            };
+            first_at.get_or_insert_with(Instant::now);
             rows.push(page.rows);
             next = page.meta.and_then(|meta| meta.pagination?.next_page);
         }
-        Ok(rows)
+        let first_at = first_at.unwrap_or_else(Instant::now);
+        Ok(Pages { first_at, rows })
     }
+}
+
+/// The pages of a list, and when the first of them came.
+struct Pages<T> {
+    first_at: Instant,
+    rows: Vec<T>,
+}
+
+fn servers(pages: Vec<wire::Servers>) -> Vec<Server> {
+    let rows = pages.into_iter().flat_map(|page| page.servers);
+    rows.map(Server::from).collect()
 }
 
 /// Turns "not found" into `None`.

@@ -240,6 +240,7 @@ impl From<ServerTypeBody> for ServerType {
             cores: body.cores,
             memory_gb: body.memory,
             shared_x86: body.architecture == "x86" && body.cpu_type == "shared",
+            architecture: body.architecture,
             locations,
         }
     }
@@ -259,13 +260,32 @@ pub(super) struct OneFirewall {
 pub(super) struct FirewallBody {
     id: u64,
     name: String,
+    #[serde(default)]
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    #[serde(default)]
+    direction: String,
+    #[serde(default)]
+    protocol: String,
+    /// Absent for protocols without ports.
+    #[serde(default)]
+    port: Option<String>,
 }
 
 impl From<FirewallBody> for Firewall {
     fn from(body: FirewallBody) -> Self {
+        let inbound = body.rules.into_iter().filter(|rule| rule.direction == "in");
+        let named = |rule: Rule| match rule.port {
+            Some(port) => format!("{port}/{}", rule.protocol),
+            None => rule.protocol,
+        };
         Self {
             id: body.id,
             name: body.name,
+            lets_in: inbound.map(named).collect(),
         }
     }
 }
@@ -339,6 +359,19 @@ mod tests {
         assert_eq!(Action::from(created.action).progress, 100);
         let next = Action::from(created.next_actions.into_iter().next().unwrap());
         assert_eq!(next.state, ActionState::Failed("m (c)".to_owned()));
+    }
+
+    #[test]
+    fn a_firewall_tells_what_it_lets_in() {
+        let body = json!({"id": 1, "name": "f", "rules": [
+            {"direction": "in", "protocol": "udp", "port": "41641", "source_ips": ["0.0.0.0/0"]},
+            {"direction": "in", "protocol": "tcp", "port": "22"},
+            {"direction": "in", "protocol": "icmp", "port": null},
+            {"direction": "out", "protocol": "tcp", "port": "25"},
+        ]});
+        let firewall = Firewall::from(serde_json::from_value::<FirewallBody>(body).unwrap());
+        assert_eq!(firewall.lets_in, ["41641/udp", "22/tcp", "icmp"]);
+        assert_eq!(firewall.opens_beside(41641), ["22/tcp", "icmp"]);
     }
 
     #[test]

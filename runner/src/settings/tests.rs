@@ -89,6 +89,9 @@ fn each_bad_value_is_refused_by_name() {
         ("FENCE", "x"),
         ("GITHUB_RUN_ATTEMPT", "0"),
         ("HEARTBEAT_SECONDS", "soon"),
+        ("HEARTBEAT_SECONDS", "0"),
+        ("HEARTBEAT_SECONDS", "86"),
+        ("JOB_STARTED_AT", "yesterday"),
     ] {
         let mut vars = good();
         vars.insert(name, value);

@@ -13,7 +13,7 @@ use contract::ErrorClass;
 /// So often the firewall is refused for a while (429, maintenance) before the attempt fails.
 const REFUSALS_MAX: u32 = 6;
 /// The one port that is open: direct connections of the tailnet (Tailscale's default).
-const TAILSCALE_PORT: u16 = 41641;
+pub(crate) const TAILSCALE_PORT: u16 = 41641;
 
 /// Fills the list of candidates and finds the firewall.
 pub(crate) async fn choose(run: &mut Run) -> Result<(), Halt> {
@@ -68,14 +68,26 @@ fn wished_location(run: &Run) -> String {
     location.to_owned()
 }
 
+/// The name of an installation's own firewall.
+pub(crate) fn firewall_name(installation: &str) -> String {
+    format!("slipway-{installation}")
+}
+
 /// The firewall of the settings, or the one of a fixed name, made when it is missing. Attempts
 /// of other agents may make it at the same moment: then the name is taken, and it exists.
 async fn firewall(run: &Run) -> Result<u64, Halt> {
     if let Some(id) = run.cloud.hetzner.firewall_id {
         return Ok(id);
     }
-    let name = format!("slipway-{}", run.cloud.hetzner.installation);
+    let name = firewall_name(&run.cloud.hetzner.installation);
     if let Some(found) = run.hetzner.firewall_named(&name).await? {
+        let open = found.opens_beside(TAILSCALE_PORT);
+        if !open.is_empty() {
+            run.actions.warn(&format!(
+                "firewall {name} lets in {} as well; agents need nothing but {TAILSCALE_PORT}/udp",
+                open.join(", ")
+            ));
+        }
         return Ok(found.id);
     }
     let labels = run.installation_labels();

@@ -136,8 +136,11 @@ async fn ask(run: &mut Run, server_type: &str, location: &str) -> Result<Asked, 
         Err(error) => match error.kind {
             Kind::Unavailable => Ok(Asked::NotHere(error.to_string())),
             Kind::NameTaken | Kind::Doubt => Ok(Asked::Unclear(error.to_string())),
-            Kind::Busy | Kind::Later | Kind::NotFound => Ok(Asked::Later(error.to_string())),
-            Kind::Limit | Kind::Denied | Kind::Refused => Err(error.into()),
+            Kind::Busy | Kind::Later => Ok(Asked::Later(error.to_string())),
+            // What is not found is something that the request names: asking again is no use.
+            Kind::Limit | Kind::Denied | Kind::Refused | Kind::NotFound => {
+                Err(Trouble::permanent(error.to_string()).into())
+            }
         },
     }
 }
@@ -177,8 +180,7 @@ pub(crate) async fn delete(run: &mut Run) -> Result<(), Trouble> {
     for id in ids {
         match remove::server(&run.hetzner, id, Wait::Undo).await {
             Ok(()) => run.actions.line(&format!("server {id} deleted")),
-            Err(Halt::Failed(trouble)) => return Err(trouble),
-            Err(other) => return Err(Trouble::transient(other.to_string())),
+            Err(why) => return Err(why.into_trouble()),
         }
     }
     run.made.change(|made| {

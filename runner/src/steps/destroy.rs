@@ -5,7 +5,7 @@ use crate::{
     hetzner::{Kind, Server},
     lease::{Halt, Trouble},
     run::Run,
-    schedule::short_pause,
+    schedule::{device_pause, short_pause},
     steps::{
         device, key, known,
         remove::{self, CALL_MAX, Wait},
@@ -13,14 +13,16 @@ use crate::{
     tailscale::Device,
 };
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// So often the lists are read until they are empty.
 const ROUNDS_MAX: u32 = 6;
+/// So long a device may be shown as connected after its machine was removed.
+const AT_WORK_MAX: Duration = Duration::from_mins(4);
 /// A list may lag behind a create whose answer was lost, by so much at most.
 const LIST_LAG_MAX: Duration = Duration::from_secs(5);
 
-/// Deletes every server of the agent that is not newer than this attempt; before it the keys of
-/// the agent's jobs. The claim's reply names those jobs, and so do the labels of the servers.
+/// Deletes every server of the agent that is not newer than this attempt.
 pub(crate) async fn servers(run: &mut Run) -> Result<(), Halt> {
     known::learn(run);
     run.work.jobs.clone_from(&run.spec.jobs);
@@ -31,23 +33,28 @@ pub(crate) async fn servers(run: &mut Run) -> Result<(), Halt> {
         }
         run.lease.pause(short_pause(round)).await?;
     }
-    Err(still_listed(&Left::read(run).await?.names()))
+    let servers = left_servers(run).await?;
+    let names = servers.iter().map(|server| format!("server {}", server.id));
+    Err(still_listed(&names.collect::<Vec<_>>().join(", ")))
 }
 
-/// Revokes the keys and deletes the servers that are there; gives how many servers there were.
+/// Deletes the servers that are there; gives how many there were.
 async fn delete_servers(run: &mut Run) -> Result<usize, Halt> {
     let servers = none_newer(run).await?;
     for server in &servers {
         learn_job(run, label(server, "provisioning_job_id"));
-    }
-    key::revoke_of_jobs(run).await?;
-    run.work.server_seen |= !servers.is_empty();
-    for server in &servers {
         bind_addresses(run, server).await?;
         run.actions.line(&format!("deleting server {}", server.id));
         remove::server(&run.hetzner, server.id, Wait::Plan(&run.lease)).await?;
+        run.work.server_deleted = true;
     }
     Ok(servers.len())
+}
+
+/// Revokes the unused keys of the agent's jobs: those that the claim's reply named, and those
+/// that the labels of its servers named.
+pub(crate) async fn keys(run: &mut Run) -> Result<(), Halt> {
+    key::revoke_of_jobs(run).await
 }
 
 /// Has a server's addresses go with it, whatever somebody decided: without their server nothing
@@ -99,11 +106,37 @@ async fn none_newer(run: &mut Run) -> Result<Vec<Server>, Halt> {
 /// Deletes the agent's devices. They are read before the servers: while no newer attempt has a
 /// server, none of them can be a newer one's.
 pub(crate) async fn devices(run: &mut Run) -> Result<(), Halt> {
-    let left = left_devices(run).await?;
+    let left = none_at_work(run).await?;
     if !left.is_empty() {
         none_newer(run).await?;
     }
     device::remove(run, &left).await
+}
+
+/// The agent's devices, none of which is at work without a server that anybody found. Either its
+/// server does not show yet, or it was just removed and the device is shown as connected for a
+/// while, or it is where this runner cannot see it.
+async fn none_at_work(run: &mut Run) -> Result<Vec<Device>, Halt> {
+    let began = Instant::now();
+    loop {
+        let left = left_devices(run).await?;
+        let at_work = |device: &&Device| device.connected == Some(true);
+        let found = run.work.server_deleted || !run.work.estranged.is_empty();
+        let Some(device) = left.iter().find(at_work).filter(|_| !found) else {
+            return Ok(left);
+        };
+        if began.elapsed() > AT_WORK_MAX {
+            let text = format!(
+                "device {} is connected, so its machine runs, and no server of it is in this \
+                 Hetzner project; set HETZNER_API_TOKEN to the project that holds it, or remove \
+                 the machine by hand, then retry",
+                device.node_id
+            );
+            return Err(Trouble::transient(text).into());
+        }
+        run.lease.pause(device_pause(began.elapsed())).await?;
+        delete_servers(run).await?;
+    }
 }
 
 /// Deletes the addresses that did not go with their servers.
@@ -182,14 +215,15 @@ impl Left {
 /// list lagged behind or a machine enrolled in its last moment, goes too.
 pub(crate) async fn confirm(run: &mut Run) -> Result<(), Halt> {
     let mut left = Left::default();
+    let mut waited = false;
     for round in 0..ROUNDS_MAX {
         left = Left::read(run).await?;
-        if left.is_nothing() && run.work.server_seen {
+        if left.is_nothing() && (run.work.server_deleted || waited) {
             return Ok(known::none_estranged(run)?);
         }
         if left.is_nothing() {
             // There may have been none, or it does not show yet: an agent has but one.
-            run.work.server_seen = true;
+            waited = true;
             run.lease.pause(LIST_LAG_MAX).await?;
             continue;
         }
@@ -200,7 +234,7 @@ pub(crate) async fn confirm(run: &mut Run) -> Result<(), Halt> {
             devices(run).await?;
         }
         if !left.keys.is_empty() {
-            key::revoke_of_jobs(run).await?;
+            keys(run).await?;
         }
         if !left.addresses.is_empty() {
             addresses(run).await?;

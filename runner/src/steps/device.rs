@@ -3,9 +3,9 @@
 
 use crate::{
     hetzner::Server,
-    lease::{Halt, Trouble},
+    lease::{Halt, Permit, Trouble},
     run::Run,
-    steps::{look::judge, remove::CALL_MAX},
+    steps::{look::judge, tailnet},
     tailscale::{Device, Kind},
 };
 use contract::ServerFacts;
@@ -36,9 +36,11 @@ pub(crate) fn ours(devices: Vec<Device>, tag: &str, since: Option<OffsetDateTime
                 .is_some_and(|at| since.is_none_or(|since| at >= since))
         })
         .max_by_key(|device| device.created);
-    let Some(device) = newest else {
-        return Seen::Nothing;
-    };
+    newest.map_or(Seen::Nothing, state)
+}
+
+/// How far a device is.
+pub(crate) fn state(device: Device) -> Seen {
     if !device.lock_error.is_empty() {
         let text = format!(
             "tailnet lock keeps device {} out: {}; sign it or turn tailnet lock off",
@@ -119,10 +121,10 @@ pub(crate) async fn list(run: &Run) -> Result<Vec<Device>, Trouble> {
 /// Deletes devices that are known to be leftovers.
 pub(crate) async fn remove(run: &Run, left: &[Device]) -> Result<(), Halt> {
     for Device { node_id, .. } in left {
-        run.lease.before_change().await?;
         run.actions
             .line(&format!("deleting device {node_id} of an earlier machine"));
-        match run.tailscale.delete_device(node_id, CALL_MAX).await {
+        let permit = Permit::Held(&run.lease);
+        match tailnet::delete_device(&run.tailscale, permit, node_id).await? {
             // It was shared into the tailnet: it is not ours, and in nobody's way.
             Err(error) if error.kind == Kind::Foreign => run.actions.line(&error.to_string()),
             deleted => deleted?,
@@ -177,7 +179,8 @@ fn is_newer(server: &Server, own: i64) -> bool {
 /// Undo, after our server is gone: deletes what it left in the tailnet.
 pub(crate) async fn delete(run: &mut Run) -> Result<(), Trouble> {
     for id in left_by_us(run).await? {
-        run.tailscale.delete_device(&id, CALL_MAX).await?;
+        let deleted = tailnet::delete_device(&run.tailscale, Permit::Undo, &id).await;
+        deleted.map_err(Halt::into_trouble)??;
         run.actions.line(&format!("device {id} deleted"));
     }
     run.made.change(|made| made.device = None);

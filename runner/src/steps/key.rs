@@ -2,10 +2,10 @@
 //! left. It must not know servers.
 
 use crate::{
-    lease::{Halt, Trouble},
+    lease::{Halt, Permit, Trouble},
     run::Run,
     schedule::short_pause,
-    steps::remove::CALL_MAX,
+    steps::tailnet,
     tailscale::{Kind, ListedKey, NewKey},
 };
 use std::time::Duration;
@@ -22,7 +22,6 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
     }
     let mut last = String::new();
     for round in 0..ROUNDS_MAX {
-        run.lease.before_change().await?;
         let description = run.key_description();
         let settings = &run.cloud.tailscale;
         let (tag, ephemeral) = (settings.tag.as_str(), settings.ephemeral);
@@ -33,7 +32,8 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
             life: LIFE,
         };
         run.made.change(|made| made.key_in_doubt = true);
-        match run.tailscale.create_key(&new).await {
+        let permit = Permit::Held(&run.lease);
+        match tailnet::create_key(&run.tailscale, permit, &new).await? {
             Ok(key) => {
                 run.actions.mask(&key.secret);
                 run.actions
@@ -49,9 +49,9 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
             Err(error) => match error.kind {
                 Kind::Doubt => {
                     last = error.to_string();
-                    revoke_described(run).await?;
+                    revoke_described(run, permit).await?;
                 }
-                Kind::Later | Kind::NotFound => last = error.to_string(),
+                Kind::Later | Kind::NotFound | Kind::TokenEnded => last = error.to_string(),
                 Kind::Denied | Kind::Refused | Kind::Foreign => {
                     run.made.change(|made| made.key_in_doubt = false);
                     return Err(error.into());
@@ -72,9 +72,9 @@ pub(crate) async fn described(run: &Run) -> Result<Vec<ListedKey>, Trouble> {
 }
 
 /// Revokes every key that carries this attempt's description: one whose answer was lost.
-async fn revoke_described(run: &Run) -> Result<(), Trouble> {
+async fn revoke_described(run: &Run, permit: Permit<'_>) -> Result<(), Halt> {
     for key in described(run).await?.iter().filter(|key| key.valid) {
-        run.tailscale.delete_key(&key.id, CALL_MAX).await?;
+        tailnet::delete_key(&run.tailscale, permit, &key.id).await?;
     }
     run.made.change(|made| made.key_in_doubt = false);
     Ok(())
@@ -88,9 +88,7 @@ pub(crate) async fn revoke_left(run: &Run) -> Result<(), Halt> {
         let left = fence_of(&key.description, &run.inputs.job_id)
             .is_some_and(|fence| fence <= run.inputs.fence);
         if left && key.valid && kept.as_ref() != Some(&key.id) {
-            run.lease.before_change().await?;
-            run.actions.line(&format!("revoking key {}", key.id));
-            run.tailscale.delete_key(&key.id, CALL_MAX).await?;
+            revoke_one(run, &key).await?;
         }
     }
     Ok(())
@@ -113,11 +111,14 @@ pub(crate) async fn unused_of_jobs(run: &Run) -> Result<Vec<ListedKey>, Trouble>
 /// Revokes every unused key that an attempt of the agent's known jobs made.
 pub(crate) async fn revoke_of_jobs(run: &Run) -> Result<(), Halt> {
     for key in unused_of_jobs(run).await? {
-        run.lease.before_change().await?;
-        run.actions.line(&format!("revoking key {}", key.id));
-        run.tailscale.delete_key(&key.id, CALL_MAX).await?;
+        revoke_one(run, &key).await?;
     }
     Ok(())
+}
+
+async fn revoke_one(run: &Run, key: &ListedKey) -> Result<(), Halt> {
+    run.actions.line(&format!("revoking key {}", key.id));
+    tailnet::delete_key(&run.tailscale, Permit::Held(&run.lease), &key.id).await
 }
 
 /// The fence in a key's description, when the key is this job's.
@@ -133,13 +134,15 @@ fn fence_of(description: &str, job: &str) -> Option<i64> {
 pub(crate) async fn revoke(run: &mut Run) -> Result<(), Trouble> {
     let made = run.made.all();
     if let Some(id) = made.key {
-        run.tailscale.delete_key(&id, CALL_MAX).await?;
+        let revoked = tailnet::delete_key(&run.tailscale, Permit::Undo, &id).await;
+        revoked.map_err(Halt::into_trouble)?;
         run.actions.line(&format!("key {id} revoked"));
         run.made.change(|made| made.key = None);
         run.work.key = None;
     }
     if made.key_in_doubt {
-        revoke_described(run).await?;
+        let revoked = revoke_described(run, Permit::Undo).await;
+        revoked.map_err(Halt::into_trouble)?;
     }
     Ok(())
 }

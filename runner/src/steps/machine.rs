@@ -17,8 +17,9 @@ use tokio::time::Instant;
 const SERVER_MAX: Duration = Duration::from_mins(5);
 /// A device must be there so long after its server was asked for.
 const DEVICE_MAX: Duration = Duration::from_mins(10);
-/// While no device appears the server itself is looked at so often.
-const SERVER_LOOK: Duration = Duration::from_mins(1);
+/// While no device appears the server itself is looked at after so long at the earliest, and then
+/// each time at three times the time: rarely, since a machine that is late is mostly just slow.
+const SERVER_LOOK: Duration = Duration::from_secs(75);
 /// So often an address is asked for that came late.
 const ADDRESS_LOOKS_MAX: u32 = 5;
 
@@ -68,16 +69,17 @@ pub(crate) async fn await_server(run: &mut Run) -> Result<(), Halt> {
     let mut next_look = next_action_look(Duration::ZERO, 0, 0);
     loop {
         let elapsed = began.elapsed();
-        if elapsed > SERVER_MAX {
-            let text = format!("the server is not up after {} s", SERVER_MAX.as_secs());
-            return Err(Trouble::transient(text).into());
-        }
-        if elapsed >= next_look {
+        let too_late = elapsed > SERVER_MAX;
+        if too_late || elapsed >= next_look && run.hetzner.until_poll().is_zero() {
             match look(run).await? {
                 Together::Success => break,
                 Together::Failed(why) => return Err(Trouble::transient(why).into()),
                 Together::Running { progress: shown } => progress = shown,
                 Together::Vanished => {}
+            }
+            if too_late {
+                let text = format!("the server is not up after {} s", SERVER_MAX.as_secs());
+                return Err(Trouble::transient(text).into());
             }
             looks += 1;
             next_look = next_action_look(began.elapsed(), progress, looks);
@@ -87,7 +89,9 @@ pub(crate) async fn await_server(run: &mut Run) -> Result<(), Halt> {
             // A machine that has enrolled is up: no look is needed to know it.
             break;
         }
+        // A drained rate budget puts a look off; the device is watched meanwhile.
         let until_look = next_look.saturating_sub(began.elapsed());
+        let until_look = until_look.max(run.hetzner.until_poll());
         let pause = device_pause(began.elapsed()).min(until_look);
         run.lease.pause(pause).await?;
     }
@@ -189,7 +193,7 @@ async fn watch_device(run: &mut Run) -> Result<(), Halt> {
 /// powered on once, one that vanished ends the attempt.
 pub(crate) async fn await_device(run: &mut Run) -> Result<(), Halt> {
     let began = run.work.asked_at.unwrap_or_else(Instant::now);
-    let mut next_server_look = began.elapsed() + SERVER_LOOK;
+    let mut next_server_look = (began.elapsed() + SERVER_LOOK).max(began.elapsed() * 3);
     let mut powered = false;
     while run.work.device.is_none() {
         watch_device(run).await?;
@@ -205,8 +209,8 @@ pub(crate) async fn await_device(run: &mut Run) -> Result<(), Halt> {
             );
             return Err(Trouble::transient(text).into());
         }
-        if elapsed >= next_server_look {
-            next_server_look = elapsed + SERVER_LOOK * 2;
+        if elapsed >= next_server_look && run.hetzner.until_poll().is_zero() {
+            next_server_look = elapsed * 3;
             if status(run).await?.as_deref() == Some("off") && !powered {
                 powered = true;
                 power_on(run).await?;

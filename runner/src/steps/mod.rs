@@ -1,7 +1,7 @@
 //! The steps of each operation, in order, those that make something with their undo.
 //! It must not know how reports travel or what runs the plan.
 
-mod choose;
+pub(crate) mod choose;
 pub(crate) mod create;
 mod destroy;
 pub(crate) mod device;
@@ -14,6 +14,7 @@ mod power;
 #[cfg(test)]
 mod proof;
 pub(crate) mod remove;
+pub(crate) mod tailnet;
 
 use crate::plan::{Step, Tell};
 use contract::Step as Told;
@@ -105,26 +106,34 @@ pub(crate) const START: &[Step] = &[
     },
 ];
 
-/// Removes everything that belongs to an agent.
+/// Removes everything that belongs to an agent. What costs goes first, so that trouble in the
+/// tailnet keeps no server.
 pub(crate) const DESTROY: &[Step] = &[
     Step {
         name: "delete_servers",
-        title: "Revoke the keys, delete the servers",
+        title: "Delete the servers",
         act: |run| Box::pin(destroy::servers(run)),
         undo: None,
         tell: Tell::Ids,
     },
     Step {
-        name: "delete_devices",
-        title: "Delete the devices",
-        act: |run| Box::pin(destroy::devices(run)),
+        name: "delete_addresses",
+        title: "Delete addresses that stayed",
+        act: |run| Box::pin(destroy::addresses(run)),
         undo: None,
         tell: Tell::Nothing,
     },
     Step {
-        name: "delete_addresses",
-        title: "Delete addresses that stayed",
-        act: |run| Box::pin(destroy::addresses(run)),
+        name: "revoke_keys",
+        title: "Revoke unused keys",
+        act: |run| Box::pin(destroy::keys(run)),
+        undo: None,
+        tell: Tell::Nothing,
+    },
+    Step {
+        name: "delete_devices",
+        title: "Delete the devices",
+        act: |run| Box::pin(destroy::devices(run)),
         undo: None,
         tell: Tell::Nothing,
     },

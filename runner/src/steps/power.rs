@@ -8,10 +8,11 @@ use crate::{
     schedule::{device_pause, short_pause},
     steps::{
         device::{self, Seen},
+        known,
         remove::may_pass,
     },
 };
-use contract::ServerFacts;
+use contract::{ErrorClass, ServerFacts};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -128,8 +129,14 @@ pub(crate) async fn await_return(run: &mut Run) -> Result<(), Halt> {
 async fn returned(run: &mut Run) -> Result<Result<(), &'static str>, Halt> {
     let began = Instant::now();
     loop {
-        let devices = run.tailscale.devices(&run.server_name()).await?;
-        let waits = match device::ours(devices, &run.cloud.tailscale.tag, None) {
+        let seen = match look(run).await {
+            Err(Halt::Failed(trouble)) if trouble.class == ErrorClass::Transient => {
+                run.actions.line(&trouble.text);
+                Seen::Waiting("Tailscale's answer")
+            }
+            seen => seen?,
+        };
+        let waits = match seen {
             Seen::Ready(device, address) => {
                 run.actions
                     .line(&format!("device {} is back at {address}", device.node_id));
@@ -151,6 +158,17 @@ async fn returned(run: &mut Run) -> Result<Result<(), &'static str>, Halt> {
         }
         run.lease.pause(device_pause(began.elapsed())).await?;
     }
+}
+
+/// One look for the machine's device: the newest that the callback knows, whatever its hostname
+/// and tag have become, else the one that bears ours.
+async fn look(run: &mut Run) -> Result<Seen, Halt> {
+    let known = known::devices(run, &[]).await?;
+    if let Some(device) = known.into_iter().max_by_key(|device| device.created) {
+        return Ok(device::state(device));
+    }
+    let devices = run.tailscale.devices(&run.server_name()).await?;
+    Ok(device::ours(devices, &run.cloud.tailscale.tag, None))
 }
 
 /// The server's status; `None` when it is not known just now.

@@ -5,7 +5,7 @@ use crate::{
     actions::Actions,
     clock::Clock,
     hetzner::Hetzner,
-    lease::{Halt, Lease, Trouble},
+    lease::{Halt, Lease, RUN_MAX, Trouble},
     made::Ledger,
     plan::{Step, Tell, carry_out, unwind},
     report::{Post, Reporter},
@@ -92,7 +92,7 @@ fn run(sim: &Sim, operation: Operation, fence: i64) -> Run {
     let (secrets, dice) = (Secrets::new(), Dice::seeded(1));
     let client = Client::new(transport(sim), secrets.clone(), dice.clone());
     let (lease, made) = (
-        Lease::new(Instant::now(), Duration::from_mins(5)),
+        Lease::new(Instant::now(), Duration::from_mins(5), RUN_MAX),
         Ledger::default(),
     );
     let clock = sim.clone();

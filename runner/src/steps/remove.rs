@@ -3,7 +3,7 @@
 
 use crate::{
     hetzner::{ActionState, Error, Hetzner, Kind},
-    lease::{Halt, Lease, Trouble},
+    lease::{Halt, Lease, Permit, Trouble},
     schedule::short_pause,
 };
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) enum Wait<'a> {
     Undo,
 }
 
-impl Wait<'_> {
+impl<'a> Wait<'a> {
     const fn longest(self) -> Duration {
         match self {
             Self::Plan(_) => PLAN_MAX,
@@ -33,11 +33,11 @@ impl Wait<'_> {
         }
     }
 
-    /// Waits until a delete may be sent. Undo deletes by our own id, whatever the lease.
-    async fn before_change(self) -> Result<(), Halt> {
+    /// What allows the delete.
+    const fn permit(self) -> Permit<'a> {
         match self {
-            Self::Plan(lease) => lease.before_change().await,
-            Self::Undo => Ok(()),
+            Self::Plan(lease) => Permit::Held(lease),
+            Self::Undo => Permit::Undo,
         }
     }
 
@@ -60,7 +60,7 @@ pub(crate) async fn server(hetzner: &Hetzner, id: u64, wait: Wait<'_>) -> Result
         if started.elapsed() > wait.longest() {
             break;
         }
-        wait.before_change().await?;
+        wait.permit().before_change().await?;
         match hetzner.delete_server(id, CALL_MAX).await {
             Ok(None) => return Ok(()),
             Ok(Some(action)) => match ended(hetzner, id, action.id, wait).await? {

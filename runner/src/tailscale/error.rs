@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Refused,
     /// The device is another tailnet's.
     Foreign,
+    /// The access token ended before its time: surely not done, another token may do.
+    TokenEnded,
     /// Surely not done; may work later.
     Later,
     /// No answer that says whether it was done.
@@ -24,11 +26,15 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const fn of(status: u16) -> Self {
+    /// `said`: Tailscale itself answered. What stands before it, or a firewall on the way, may
+    /// answer with a page of any status.
+    const fn of(status: u16, said: bool) -> Self {
         match status {
-            404 => Self::NotFound,
-            401 | 403 => Self::Denied,
             429 => Self::Later,
+            400..=499 if !said => Self::Doubt,
+            404 => Self::NotFound,
+            401 => Self::TokenEnded,
+            403 => Self::Denied,
             501 => Self::Foreign,
             500..=599 => Self::Doubt,
             _ => Self::Refused,
@@ -39,7 +45,7 @@ impl Kind {
     pub(crate) const fn class(self) -> ErrorClass {
         match self {
             Self::Denied | Self::Refused | Self::Foreign => ErrorClass::Permanent,
-            Self::NotFound | Self::Later | Self::Doubt => ErrorClass::Transient,
+            Self::NotFound | Self::TokenEnded | Self::Later | Self::Doubt => ErrorClass::Transient,
         }
     }
 }
@@ -73,7 +79,12 @@ fn advice(kind: Kind, text: &str) -> &'static str {
         Kind::Refused if text.contains("tag") => {
             "; TAILSCALE_TAG must be in the policy's tagOwners and the OAuth client's only tag"
         }
-        Kind::NotFound | Kind::Refused | Kind::Foreign | Kind::Later | Kind::Doubt => "",
+        Kind::NotFound
+        | Kind::Refused
+        | Kind::Foreign
+        | Kind::TokenEnded
+        | Kind::Later
+        | Kind::Doubt => "",
     }
 }
 
@@ -101,7 +112,9 @@ struct Body {
 impl Error {
     /// An error answer. Its body need not be JSON.
     pub(crate) fn of_answer(answer: &Answer) -> Self {
-        let text = serde_json::from_slice::<Body>(answer.body())
+        let body = serde_json::from_slice::<Body>(answer.body()).ok();
+        let kind = Kind::of(answer.status(), body.is_some());
+        let text = body
             .map(|body| {
                 if body.message.is_empty() {
                     body.error
@@ -109,12 +122,22 @@ impl Error {
                     body.message
                 }
             })
-            .ok()
             .filter(|text| !text.is_empty())
             .unwrap_or_else(|| "no reason given".to_owned());
         Self {
-            kind: Kind::of(answer.status()),
+            kind,
             text: answer.complaint(&text).to_string(),
+        }
+    }
+
+    /// The same of a call whose token was new: then it is not the token.
+    pub(crate) fn lasting(self) -> Self {
+        if self.kind != Kind::TokenEnded {
+            return self;
+        }
+        Self {
+            kind: Kind::Denied,
+            ..self
         }
     }
 
@@ -129,7 +152,7 @@ impl Error {
     /// An error of the token call: any refusal is about the client itself.
     pub(crate) fn of_token(self) -> Self {
         match self.kind {
-            Kind::NotFound | Kind::Denied | Kind::Refused => Self {
+            Kind::NotFound | Kind::Denied | Kind::Refused | Kind::TokenEnded => Self {
                 kind: Kind::Refused,
                 text: format!(
                     "{}; check TAILSCALE_OAUTH_CLIENT_ID and TAILSCALE_OAUTH_CLIENT_SECRET",
@@ -147,17 +170,19 @@ mod tests {
 
     #[test]
     fn every_status_has_its_meaning() {
-        for (status, kind) in [
-            (400, Kind::Refused),
-            (401, Kind::Denied),
-            (403, Kind::Denied),
-            (404, Kind::NotFound),
-            (429, Kind::Later),
-            (500, Kind::Doubt),
-            (501, Kind::Foreign),
-            (504, Kind::Doubt),
+        for (status, said, kind) in [
+            (400, true, Kind::Refused),
+            (401, true, Kind::TokenEnded),
+            (403, true, Kind::Denied),
+            (403, false, Kind::Doubt),
+            (404, true, Kind::NotFound),
+            (404, false, Kind::Doubt),
+            (429, false, Kind::Later),
+            (500, true, Kind::Doubt),
+            (501, true, Kind::Foreign),
+            (504, false, Kind::Doubt),
         ] {
-            assert_eq!(Kind::of(status), kind, "{status}");
+            assert_eq!(Kind::of(status, said), kind, "{status} {said}");
         }
     }
 }

@@ -16,6 +16,8 @@ use std::{sync::Arc, time::Duration};
 use time::OffsetDateTime;
 use tokio::{sync::Mutex, time::Instant};
 
+/// So many keys that the list does not describe are looked at one by one.
+const KEY_LOOKS_MAX: usize = 100;
 /// A token is renewed when it has less than this left (it lives an hour).
 const TOKEN_SPARE: Duration = Duration::from_mins(5);
 
@@ -98,6 +100,11 @@ impl Tailscale {
         }
     }
 
+    /// Sees to it that there is an access token, so that the next call is the change itself.
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        self.token().await.map(drop)
+    }
+
     /// Makes a one-off, preauthorized key. Not idempotent: an error of kind [`Kind::Doubt`] says
     /// it may exist.
     pub(crate) async fn create_key(&self, new: &NewKey<'_>) -> Result<Key, Error> {
@@ -112,7 +119,10 @@ impl Tailscale {
             "description": new.description,
         });
         let request = Request::post(&format!("{}/tailnet/-/keys", self.url)).json(&body);
-        let key: wire::KeyBody = self.read(request).await?;
+        let answer = self.send(request).await?;
+        let key: wire::KeyBody = answer
+            .json()
+            .map_err(|complaint| Error::odd(complaint.to_string()))?;
         let key = Key::try_from(key).map_err(Error::odd)?;
         self.client.secrets().add(&key.secret);
         Ok(key)
@@ -123,25 +133,26 @@ impl Tailscale {
     pub(crate) async fn keys(&self) -> Result<Vec<ListedKey>, Error> {
         let request = Request::get(&format!("{}/tailnet/-/keys", self.url));
         let list: wire::Keys = self.read(request.query("all", "true")).await?;
-        let mut keys = Vec::new();
-        for row in list.keys.into_iter().filter(wire::KeyRow::is_auth) {
-            let row = if row.is_described() {
-                Some(row)
-            } else {
-                self.key_row(row.id()).await?.filter(wire::KeyRow::is_auth)
-            };
-            keys.extend(row.map(ListedKey::from));
+        let auth = list.keys.into_iter().filter(wire::KeyRow::is_auth);
+        let (described, bare): (Vec<_>, Vec<_>) = auth.partition(wire::KeyRow::is_described);
+        let mut keys: Vec<ListedKey> = described.into_iter().map(ListedKey::from).collect();
+        for row in bare.into_iter().take(KEY_LOOKS_MAX) {
+            let row = self.key_row(row.id()).await?;
+            keys.extend(row.filter(wire::KeyRow::is_auth).map(ListedKey::from));
         }
         Ok(keys)
     }
 
-    /// One key, of which the list may show no more than the id.
+    /// One key, of which the list may show no more than the id. One that the client may not read
+    /// is not one that it made.
     async fn key_row(&self, id: &str) -> Result<Option<wire::KeyRow>, Error> {
         let request = Request::get(&format!("{}/tailnet/-/keys/{id}", self.url));
         match self.read(request).await {
             Ok(row) => Ok(Some(row)),
-            Err(error) if error.kind == Kind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => match error.kind {
+                Kind::NotFound | Kind::Denied | Kind::Refused | Kind::Foreign => Ok(None),
+                Kind::TokenEnded | Kind::Later | Kind::Doubt => Err(error),
+            },
         }
     }
 
@@ -178,23 +189,31 @@ impl Tailscale {
         gone(self.send(request.deadline(deadline)).await)
     }
 
+    /// A read: once more with a new token when the old one has ended.
     async fn read<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
-        let answer = self.send(request).await?;
+        let answer = match self.send(request.clone()).await {
+            Err(error) if error.kind == Kind::TokenEnded => {
+                self.send(request).await.map_err(Error::lasting)?
+            }
+            sent => sent?,
+        };
         answer
             .json()
             .map_err(|complaint| Error::odd(complaint.to_string()))
     }
 
-    /// Sends with a token; once more with a new one when it is refused (401).
+    /// Sends with a token; one that is refused is forgotten. A change is never made again here:
+    /// time has passed, and whoever asked for it has to say anew that it may be made.
     async fn send(&self, request: Request) -> Result<Answer, Error> {
         let token = self.token().await?;
-        let answer = self.client.send(request.clone().bearer(&token)).await?;
-        if answer.status() != 401 {
-            return success(answer);
+        let sent = success(self.client.send(request.bearer(&token)).await?);
+        if sent
+            .as_ref()
+            .is_err_and(|error| error.kind == Kind::TokenEnded)
+        {
+            *self.token.lock().await = None;
         }
-        *self.token.lock().await = None;
-        let token = self.token().await?;
-        success(self.client.send(request.bearer(&token)).await?)
+        sent
     }
 
     /// The cached token, or a new one. Neither tags nor scope are asked for: a narrowed token

@@ -1,9 +1,9 @@
 //! Tailscale's JSON, only what we read, and how it becomes ours. Times may be year 1 or empty,
-//! fields may be absent.
+//! fields may be absent; a list may be null, but never missing: that nothing is there must be said.
 
 use crate::tailscale::{Device, Key, ListedKey};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 #[derive(Deserialize)]
@@ -35,8 +35,12 @@ impl TryFrom<KeyBody> for Key {
 
 #[derive(Deserialize)]
 pub(super) struct Keys {
-    #[serde(default)]
+    #[serde(deserialize_with = "list")]
     pub(super) keys: Vec<KeyRow>,
+}
+
+fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]
@@ -81,7 +85,7 @@ impl From<KeyRow> for ListedKey {
 
 #[derive(Deserialize)]
 pub(super) struct Devices {
-    #[serde(default)]
+    #[serde(deserialize_with = "list")]
     pub(super) devices: Vec<DeviceBody>,
 }
 
@@ -148,6 +152,25 @@ mod tests {
                 device.node_id, "1",
                 "the old id serves where there is no other"
             );
+        }
+    }
+
+    #[test]
+    fn a_list_is_empty_when_it_says_so_and_not_when_it_is_missing() {
+        for (body, count) in [
+            (
+                json!({"devices": [{"id": "1"}], "keys": [{"id": "k"}], "new": 1}),
+                Some(1),
+            ),
+            (json!({"devices": [], "keys": []}), Some(0)),
+            (json!({"devices": null, "keys": null}), Some(0)),
+            (json!({}), None),
+            (json!({"message": "soon"}), None),
+        ] {
+            let devices = serde_json::from_value::<Devices>(body.clone()).ok();
+            assert_eq!(devices.map(|list| list.devices.len()), count, "{body}");
+            let keys = serde_json::from_value::<Keys>(body.clone()).ok();
+            assert_eq!(keys.map(|list| list.keys.len()), count, "{body}");
         }
     }
 

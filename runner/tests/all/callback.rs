@@ -23,6 +23,8 @@ pub(crate) const SECRET: &str = "canary-callback-secret-0123456789abcdef";
 pub(crate) enum Bend {
     /// This status and an error body.
     Status(u16),
+    /// This status and a page, as whoever stands before the callback answers.
+    Page(u16),
     /// 200 with `continue: false`.
     Stop,
     /// The connection breaks in the middle of the answer.
@@ -167,6 +169,10 @@ fn answer(bend: Option<Bend>, inner: &Inner, report: &Report) -> Response {
         Some(Bend::Status(status)) => {
             let body = serde_json::json!({"error": {"code": "x", "message": "told to refuse"}});
             (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
+        }
+        Some(Bend::Page(status)) => {
+            let page = axum::response::Html("<h1>not what you asked for</h1>");
+            (StatusCode::from_u16(status).unwrap(), page).into_response()
         }
         Some(Bend::Stop) => Json(Reply {
             go_on: false,

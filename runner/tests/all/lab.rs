@@ -153,6 +153,11 @@ impl Lab {
         self.desk.lock().unwrap().fences = false;
     }
 
+    /// A newer attempt of this fence has claimed.
+    pub(crate) fn claimed_by(&self, fence: i64) {
+        self.desk.lock().unwrap().claimed = fence;
+    }
+
     /// Reports that fit are answered with `continue: false`.
     pub(crate) fn stops(&self, fits: impl Fn(&Report) -> bool + Send + 'static) {
         self.desk.lock().unwrap().stops = Some(Box::new(fits));

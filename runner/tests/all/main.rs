@@ -25,6 +25,8 @@ mod last_moments;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod outages;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod provision;

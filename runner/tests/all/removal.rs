@@ -37,8 +37,8 @@ async fn addresses_that_stay_behind_are_deleted() {
 
 /// Dies right after the server's delete took effect; gives the world as it is then.
 async fn destroy_that_dies(lab: &Lab, fence: i64) {
-    let died = Arc::new(Notify::new());
-    let dies = Arc::clone(&died);
+    let death = Arc::new(Notify::new());
+    let dies = Arc::clone(&death);
     let gate: Gate = Arc::new(move |moment| {
         let deleted = moment
             .call
@@ -56,7 +56,7 @@ async fn destroy_that_dies(lab: &Lab, fence: i64) {
     let attempt = Attempt::new(Operation::Destroy, fence).gate(gate);
     tokio::select! {
         ended = lab.run(&attempt) => panic!("it did not die: {ended:#?}"),
-        () = died.notified() => {}
+        () = death.notified() => {}
     }
 }
 
@@ -95,7 +95,10 @@ async fn made_under_other_settings() -> Lab {
 #[tokio::test(start_paused = true)]
 async fn what_the_callback_knows_is_found_under_other_labels_and_tags() {
     let lab = made_under_other_settings().await;
-    for (operation, fence, status) in [(Operation::Stop, 2, "off"), (Operation::Stop, 3, "off")] {
+    for (operation, fence, status) in [
+        (Operation::Stop, 2, "off"),
+        (Operation::Start, 3, "running"),
+    ] {
         assert_eq!(
             lab.run(&Attempt::new(operation, fence)).await.end,
             End::Done

@@ -4,7 +4,7 @@ use crate::{
     harness::{AGENT, NAME, quick},
     lab::{Attempt, Ended, Gate, Lab},
 };
-use contract::{INVENTORY_ROWS_MAX, Operation, REPORT_BYTES_MAX, Report, Said, Spec};
+use contract::{ErrorClass, INVENTORY_ROWS_MAX, Operation, REPORT_BYTES_MAX, Report, Said, Spec};
 use http::Method;
 use runner::End;
 use sim::{DecoyServer, DelayRange, Effect, Fault, FaultBody, Knob, Vendor};
@@ -198,4 +198,50 @@ async fn a_list_that_cannot_be_had_fails_no_run() {
             assert_eq!(ended.last().inventory, None, "{what}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_not_its_jobs_touches_nothing() {
+    let other = "0191b2c4-0000-7000-8000-0000000000ee";
+    let spec = |change: fn(&mut Spec, &str)| {
+        let mut spec = Spec {
+            agent_id: Some(AGENT.to_owned()),
+            operation: Some(Operation::Provision),
+            installation: Some("default".to_owned()),
+            ..Spec::default()
+        };
+        change(&mut spec, other);
+        spec
+    };
+    let transient = ErrorClass::Transient;
+    for (spec, class, words) in [
+        (
+            spec(|spec, other| spec.agent_id = Some(other.to_owned())),
+            transient,
+            "another operation or agent",
+        ),
+        (
+            spec(|spec, _| spec.operation = Some(Operation::Stop)),
+            transient,
+            "another operation or agent",
+        ),
+        (
+            spec(|spec, other| spec.installation = Some(other.to_owned())),
+            ErrorClass::Permanent,
+            "INSTALLATION differs",
+        ),
+    ] {
+        let lab = Lab::new();
+        lab.tells(spec, false);
+        let ended = lab.run(&Attempt::new(Operation::Provision, 1)).await;
+        assert_eq!(ended.end, End::Failed);
+        let last = ended.last();
+        assert_eq!(last.error_class, Some(class));
+        assert!(last.error.as_ref().unwrap().contains(words), "{last:?}");
+        assert_eq!(lab.sim.world().calls, []);
+    }
+    let lab = Lab::new();
+    lab.tells(spec(|_, _| {}), false);
+    let ended = lab.run(&Attempt::new(Operation::Provision, 1)).await;
+    assert_eq!(ended.end, End::Done);
 }
