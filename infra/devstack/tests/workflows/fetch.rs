@@ -18,6 +18,11 @@ async fn the_pinned_runner_is_taken_as_it_was_released() {
     let from = format!("gh release download {RELEASE} --repo {REPOSITORY} ");
     assert!(download.starts_with(&from), "{download}");
     assert!(verify.starts_with("gh attestation verify "), "{verify}");
+    let by = format!(
+        "--repo {REPOSITORY} --signer-workflow {REPOSITORY}/.github/workflows/release.yml \
+         --source-ref refs/tags/{RELEASE}"
+    );
+    assert!(verify.ends_with(&by), "{verify}");
 }
 
 #[tokio::test]
