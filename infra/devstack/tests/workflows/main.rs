@@ -1,7 +1,7 @@
-//! The workflows: clean to the linters, and `provision-agent.yml` run for real by `act` on this
-//! machine, with the real runner, the fake world and a receiver of reports. What the
-//! runner gives a new machine, read by the distribution's own `cloud-init`. And the runner's
-//! doctor beside the real callback.
+//! The workflows: clean to the linters, and run for real by `act` on this machine:
+//! `provision-agent.yml` with the real runner, the fake world and a receiver of reports, and
+//! `release.yml` with a repository that takes pushes. What the runner gives a new machine, read
+//! by the distribution's own `cloud-init`. And the runner's doctor beside the real callback.
 
 #[cfg(test)]
 mod doctor;
@@ -13,6 +13,8 @@ mod fetch;
 mod lint;
 #[cfg(test)]
 mod receiver;
+#[cfg(test)]
+mod release;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]

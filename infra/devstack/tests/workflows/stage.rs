@@ -28,13 +28,19 @@ const UNKNOWN_TO_ACT: &str = "  queue: max\n";
 /// A workflow run may take so long on a busy machine.
 const RUN_MAX: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(20);
-const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+pub(crate) const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 static BINARIES: OnceCell<Binaries> = OnceCell::const_new();
 
 /// The project's root.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A workflow that `act` can read.
+fn known_to_act(workflow: &str) -> String {
+    assert_eq!(workflow.matches(UNKNOWN_TO_ACT).count(), 1);
+    workflow.replace(UNKNOWN_TO_ACT, "")
 }
 
 /// Builds the product once.
@@ -104,6 +110,15 @@ impl Stage {
         stage
     }
 
+    /// The workflow and the asset that a release left.
+    pub(crate) async fn released(config: SimConfig, workflow: &str, asset: &Path) -> Self {
+        let stage = Self::unpinned(config).await;
+        fs::write(stage.workflow(), known_to_act(workflow)).unwrap();
+        fs::remove_file(stage.path("asset")).unwrap();
+        symlink(asset, stage.path("asset")).unwrap();
+        stage
+    }
+
     /// The workflow as it is in the project; what is released is the runner.
     pub(crate) async fn unpinned(config: SimConfig) -> Self {
         let secrets = BTreeMap::from([
@@ -142,9 +157,7 @@ impl Stage {
             fs::create_dir_all(self.path(folder)).unwrap();
         }
         let text = fs::read_to_string(root().join(".github/workflows/provision-agent.yml"));
-        let text = text.unwrap();
-        assert_eq!(text.matches(UNKNOWN_TO_ACT).count(), 1);
-        fs::write(self.workflow(), text.replace(UNKNOWN_TO_ACT, "")).unwrap();
+        fs::write(self.workflow(), known_to_act(&text.unwrap())).unwrap();
         symlink(runner, self.path("asset")).unwrap();
         let asset = self.path("asset").display().to_string();
         let calls = self.path("calls").display().to_string();
@@ -213,15 +226,6 @@ impl Stage {
 
     /// Starts the workflow.
     pub(crate) fn start(&self) -> Child {
-        let lines = |pairs: &BTreeMap<&str, String>| -> String {
-            let lines = pairs
-                .iter()
-                .map(|(name, value)| format!("{name}={value}\n"));
-            lines.collect()
-        };
-        fs::write(self.path("secrets"), lines(&self.secrets)).unwrap();
-        fs::write(self.path("vars"), lines(&self.vars)).unwrap();
-        let log = fs::File::create(self.path("log")).unwrap();
         let callback = format!("callback_url={}", self.receiver.url);
         let inputs = [
             format!("job_id={JOB}"),
@@ -229,44 +233,19 @@ impl Stage {
             callback,
             "fence=1".to_owned(),
         ];
-        let mut act = Command::new(&self.act);
-        act.args(["workflow_dispatch", "--action-offline-mode"])
-            .args(["--platform", "ubuntu-24.04=-self-hosted"])
-            .args(["--workflows", ".github/workflows/provision-agent.yml"])
-            .arg("--secret-file")
-            .arg(self.path("secrets"))
-            .arg("--var-file")
-            .arg(self.path("vars"));
+        let mut act = act(&self.act, self.folder.path(), "provision-agent.yml");
+        act.arg("workflow_dispatch");
+        write_pairs(&self.path("secrets"), &self.secrets);
+        write_pairs(&self.path("vars"), &self.vars);
         for input in &inputs {
             act.args(["--input", input]);
         }
-        act.current_dir(self.path("repo"))
-            .env_clear()
-            .env("HOME", self.path("home"))
-            .env("XDG_CACHE_HOME", self.path("home"))
-            .env(
-                "PATH",
-                format!("{}:{SYSTEM_PATH}", self.path("bin").display()),
-            )
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
+        act.spawn().unwrap()
     }
 
     /// Waits for a started workflow.
-    pub(crate) async fn finish(&self, mut act: Child) -> Ran {
-        let status = timeout(RUN_MAX, act.wait()).await;
-        let log = fs::read_to_string(self.path("log")).unwrap();
-        let Ok(status) = status else {
-            panic!("the workflow does not end:\n{log}");
-        };
-        Ran {
-            good: status.unwrap().success(),
-            log,
-        }
+    pub(crate) async fn finish(&self, act: Child) -> Ran {
+        finish(act, &self.path("log")).await
     }
 
     /// Runs the workflow to its end.
@@ -291,6 +270,54 @@ impl Stage {
         }
         panic!("the runner does not start");
     }
+}
+
+/// `act` for one workflow of `repo` in a folder, which also holds `bin`, `home`, `secrets`,
+/// `vars` and `log`. Nothing of this process's environment reaches it.
+pub(crate) fn act(program: &Path, folder: &Path, workflow: &str) -> Command {
+    let log = fs::File::create(folder.join("log")).unwrap();
+    let mut act = Command::new(program);
+    act.arg("--action-offline-mode")
+        .args(["--platform", "ubuntu-24.04=-self-hosted"])
+        .args(["--workflows", &format!(".github/workflows/{workflow}")])
+        .arg("--secret-file")
+        .arg(folder.join("secrets"))
+        .arg("--var-file")
+        .arg(folder.join("vars"))
+        .current_dir(folder.join("repo"))
+        .env_clear()
+        .env("HOME", folder.join("home"))
+        .env("XDG_CACHE_HOME", folder.join("home"))
+        .env(
+            "PATH",
+            format!("{}:{SYSTEM_PATH}", folder.join("bin").display()),
+        )
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .kill_on_drop(true);
+    act
+}
+
+/// Waits for a workflow that was started.
+pub(crate) async fn finish(mut act: Child, log: &Path) -> Ran {
+    let status = timeout(RUN_MAX, act.wait()).await;
+    let log = fs::read_to_string(log).unwrap();
+    let Ok(status) = status else {
+        panic!("the workflow does not end:\n{log}");
+    };
+    Ran {
+        good: status.unwrap().success(),
+        log,
+    }
+}
+
+/// Writes secrets or variables the way `act` reads them.
+pub(crate) fn write_pairs(file: &Path, pairs: &BTreeMap<&'static str, String>) {
+    let lines = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"));
+    fs::write(file, lines.collect::<String>()).unwrap();
 }
 
 /// Runs `.github/pin`.
