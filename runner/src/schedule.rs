@@ -8,7 +8,11 @@ const ACTION_FIRST: Duration = Duration::from_secs(12);
 /// Most looks that follow the shown progress; after them the pauses only grow.
 const PROGRESS_LOOKS_MAX: u32 = 1;
 
-const DEVICE_SHORTEST: Duration = Duration::from_secs(1);
+/// Before this no machine has booted, so the device is looked for rarely.
+const BOOT_SHORTEST: Duration = Duration::from_secs(6);
+/// The longest pause until then.
+const DEVICE_EARLY: Duration = Duration::from_secs(2);
+const DEVICE_SHORTEST: Duration = Duration::from_millis(650);
 const DEVICE_LONGEST: Duration = Duration::from_secs(5);
 
 /// When to look at actions again, counted from their begin. The device shows the end anyway,
@@ -30,9 +34,13 @@ pub(crate) fn next_action_look(elapsed: Duration, progress: u64, looks: u32) -> 
     )
 }
 
-/// Pause between two looks for the device: about a twelfth of the time waited so far.
+/// Pause between two looks for the device: about a twentieth of the time waited so far, once a
+/// device can be there at all.
 pub(crate) fn device_pause(elapsed: Duration) -> Duration {
-    (elapsed / 12).clamp(DEVICE_SHORTEST, DEVICE_LONGEST)
+    if elapsed < BOOT_SHORTEST {
+        return (elapsed + DEVICE_SHORTEST).min(DEVICE_EARLY);
+    }
+    (elapsed / 20).clamp(DEVICE_SHORTEST, DEVICE_LONGEST)
 }
 
 /// Pause between two looks at something that usually ends within seconds.

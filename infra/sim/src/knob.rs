@@ -37,6 +37,8 @@ pub enum Knob {
         /// How many.
         times: u32,
     },
+    /// Hetzner: servers whose create fails stay `initializing`.
+    FailedCreateInitializes(bool),
     /// Hetzner: the next `times` starts succeed as actions, but leave the server off.
     StartLeavesOff(u32),
     /// Hetzner: `GET /actions` knows no action (404, empty lists) while this is on.
@@ -82,6 +84,10 @@ pub enum Knob {
         /// Even preauthorized keys give unauthorized devices.
         always: bool,
     },
+    /// Tailscale: new devices are approved only so long after they appeared.
+    ApprovedLate(Duration),
+    /// Tailscale: `created` of devices made by hand is of year 1.
+    YearOne(bool),
     /// Tailscale: new devices show no addresses for this long.
     AddressesLate(Duration),
     /// Tailscale: new devices show only their IPv6 address for this long.
@@ -121,6 +127,7 @@ pub enum Knob {
 pub(crate) struct Knobs {
     pub(crate) unavailable: Vec<(Option<String>, Option<String>)>,
     pub(crate) failing_actions: BTreeMap<String, u32>,
+    pub(crate) failed_create_initializes: bool,
     pub(crate) start_leaves_off: u32,
     pub(crate) actions_vanish: bool,
     pub(crate) action_progress: Progress,
@@ -136,6 +143,8 @@ pub(crate) struct Knobs {
     pub(crate) boot_hangs: bool,
     /// Device approval is on; whether even for preauthorized keys.
     pub(crate) approval: Option<bool>,
+    pub(crate) approved_late: Duration,
+    pub(crate) year_one: bool,
     pub(crate) addresses_late: Duration,
     pub(crate) device_ipv4_late: Duration,
     pub(crate) ipv6_first: bool,

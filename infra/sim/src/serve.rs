@@ -111,11 +111,12 @@ async fn handle(shared: &Shared, vendor: Vendor, request: Request<Body>) -> Resp
         let fault = faults.find_map(|fault| fault.strikes(vendor, &call).then_some(&*fault));
         fault.map(|fault| fault.effect.clone())
     });
+    let is_bent = effect.is_some();
     let reply = match effect {
         None => Some(answer(shared, vendor, &call)),
         Some(effect) => bent(shared, vendor, &call, effect).await,
     };
-    record(shared, vendor, &call, reply.as_ref());
+    record(shared, vendor, &call, reply.as_ref(), is_bent);
     reply.map_or_else(cut, response_of)
 }
 
@@ -185,7 +186,7 @@ fn refusal(shared: &Shared, vendor: Vendor, call: &Call, body: &FaultBody, statu
 }
 
 /// Writes the call into the log, without what authorised it.
-fn record(shared: &Shared, vendor: Vendor, call: &Call, reply: Option<&Reply>) {
+fn record(shared: &Shared, vendor: Vendor, call: &Call, reply: Option<&Reply>, bent: bool) {
     let scheme = call.header("authorization").map(|text| {
         let scheme = text.split(' ').next().unwrap_or_default();
         format!("{scheme} [redacted]")
@@ -198,6 +199,7 @@ fn record(shared: &Shared, vendor: Vendor, call: &Call, reply: Option<&Reply>) {
             path: call.target.clone(),
             status: reply.map(|reply| reply.status),
             authorization: scheme,
+            bent,
         };
         state.calls.push(record);
     });

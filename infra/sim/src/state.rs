@@ -144,6 +144,7 @@ impl State {
             Knob::FailAction { command, times } => {
                 self.knobs.failing_actions.insert(command, times);
             }
+            Knob::FailedCreateInitializes(on) => self.knobs.failed_create_initializes = on,
             Knob::StartLeavesOff(times) => self.knobs.start_leaves_off = times,
             Knob::ActionsVanish(on) => self.knobs.actions_vanish = on,
             Knob::ActionProgress(progress) => self.knobs.action_progress = progress,
@@ -164,6 +165,8 @@ impl State {
             Knob::ExpireTokens => self.tailscale.expire_tokens(),
             Knob::TailscaleScopes(scopes) => self.config.tailscale.scopes = scopes,
             Knob::DeviceApproval { on, always } => self.knobs.approval = on.then_some(always),
+            Knob::ApprovedLate(late) => self.knobs.approved_late = late,
+            Knob::YearOne(on) => self.knobs.year_one = on,
             Knob::AddressesLate(late) => self.knobs.addresses_late = late,
             Knob::DeviceIpv4Late(late) => self.knobs.device_ipv4_late = late,
             Knob::Ipv6First(on) => self.knobs.ipv6_first = on,

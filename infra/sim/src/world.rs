@@ -174,6 +174,8 @@ pub struct CallRecord {
     pub status: Option<u16>,
     /// Scheme of the `Authorization` header, its secret redacted.
     pub authorization: Option<String>,
+    /// A [`Fault`](crate::Fault) bent it.
+    pub bent: bool,
 }
 
 /// A server that was there before us, or made by hand.

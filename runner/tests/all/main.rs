@@ -11,6 +11,10 @@ mod doctor;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
+mod fault_rows;
+#[cfg(test)]
+mod fault_rows_tailnet;
+#[cfg(test)]
 mod fault_table;
 #[cfg(test)]
 mod faults;

@@ -12,6 +12,9 @@ use sim::{DelayRange, Knob, Progress, SimConfig, Vendor};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
+/// Another agent.
+const OTHER: &str = "0191b2c4-0000-7000-8000-00000000000c";
+
 async fn provision(lab: &Lab, agent: &str, seed: u64) -> Ended {
     let mut attempt = Attempt::new(Operation::Provision, 1);
     attempt.agent = agent.to_owned();
@@ -34,26 +37,76 @@ const PROGRESS: [Progress; 3] = [Progress::Steady, Progress::Jumps, Progress::St
 
 #[tokio::test(start_paused = true)]
 async fn polling_loses_little_time_and_takes_few_calls() {
-    let mut shares = Vec::new();
-    for (seed, progress) in (1..=102).zip(PROGRESS.into_iter().cycle()) {
-        let lab = Lab::with(slow(seed));
-        lab.sim.turn(Knob::ActionProgress(progress));
-        let ended = provision(&lab, AGENT, seed).await;
-        assert_eq!(ended.end, End::Done, "seed {seed}");
-        let needed = lab.sim.configured_delay(NAME).unwrap();
-        let lost = ended.took.saturating_sub(needed);
-        shares.push(lost.as_secs_f64() / needed.as_secs_f64());
-        let (calls, _) = lab.hetzner_calls();
-        assert!(calls <= 8, "seed {seed}: {calls} calls");
+    for progress in PROGRESS {
+        let mut shares = Vec::new();
+        for seed in 1..=60 {
+            let lab = Lab::with(slow(seed));
+            lab.sim.turn(Knob::ActionProgress(progress));
+            let ended = provision(&lab, AGENT, seed).await;
+            assert_eq!(ended.end, End::Done, "seed {seed}");
+            let needed = lab.sim.configured_delay(NAME).unwrap();
+            let lost = ended.took.saturating_sub(needed);
+            shares.push(lost.as_secs_f64() / needed.as_secs_f64());
+            // The firewall's making is among them: the world is new.
+            let (calls, _) = lab.hetzner_calls();
+            assert!(calls <= 8, "{progress:?}, seed {seed}: {calls} calls");
+        }
+        shares.sort_by(f64::total_cmp);
+        let median = shares[shares.len() / 2];
+        println!(
+            "{progress:?}: lost by polling: median {:.1} %, worst {:.1} %",
+            median * 100.0,
+            shares[shares.len() - 1] * 100.0
+        );
+        assert!(median <= 0.10, "{progress:?}: {median}");
     }
-    shares.sort_by(f64::total_cmp);
-    let median = shares[shares.len() / 2];
-    println!(
-        "lost by polling: median {:.1} %, worst {:.1} %",
-        median * 100.0,
-        shares[shares.len() - 1] * 100.0
-    );
-    assert!(median <= 0.10, "{median}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_boots_slowly_costs_no_more_calls() {
+    for boot in [60, 120, 180, 210] {
+        for create in [5, 30, 60] {
+            let mut config = slow(1);
+            config.hetzner.create_delay = DelayRange::millis(create * 1_000, create * 1_000);
+            config.hetzner.boot_delay = DelayRange::millis(boot * 1_000, boot * 1_000);
+            let lab = Lab::with(config);
+            // So that the firewall is there already.
+            assert_eq!(provision(&lab, OTHER, 1).await.end, End::Done);
+            let (before, _) = lab.hetzner_calls();
+            assert_eq!(provision(&lab, AGENT, 2).await.end, End::Done);
+            let (calls, _) = lab.hetzner_calls();
+            let calls = calls - before;
+            assert!(
+                calls <= 8,
+                "create {create} s, boot {boot} s: {calls} calls"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_create_is_noticed_in_proportion_to_what_it_took() {
+    for progress in PROGRESS {
+        for took in [5_u64, 20, 50, 110] {
+            let mut config = slow(1);
+            config.hetzner.create_delay = DelayRange::millis(took * 1_000, took * 1_000);
+            let lab = Lab::with(config);
+            lab.sim.turn(Knob::ActionProgress(progress));
+            let command = "create_server".to_owned();
+            lab.sim.turn(Knob::FailAction { command, times: 1 });
+            let ended = provision(&lab, AGENT, 1).await;
+            assert_eq!(ended.end, End::Failed);
+            // Looks come at 12 s at the latest, then each time at three and a half times the
+            // time; what is left is the undo.
+            let most = Duration::from_secs(12 + took * 7 / 2 + 5);
+            let took_in_all = ended.took;
+            assert!(
+                took_in_all <= most,
+                "{progress:?}, {took} s: {took_in_all:?}"
+            );
+            assert_eq!(lab.unclean(), None);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,7 +34,7 @@ async fn a_tampered_runner_is_refused_and_never_run() {
     fs::write(stage.path("asset"), bytes).unwrap();
     let ran = stage.run().await;
     // Not what the step says: `act` drops the last words of a failing step now and then.
-    let refused = ran.log.contains("Failure - Main Fetch the runner");
+    let refused = ran.log.contains("Failure - Main Fetch the pinned runner");
     assert!(!ran.good && refused, "{}", ran.log);
     assert!(
         ran.log.contains("there is no runner that could report"),

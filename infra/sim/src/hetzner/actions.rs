@@ -165,7 +165,7 @@ pub(crate) fn end(state: &mut State, id: u64) {
     }
     if succeeded {
         succeed(state, &action);
-    } else {
+    } else if action.command != Command::Create || !state.knobs.failed_create_initializes {
         servers::set_status(state, action.server, Status::Off);
     }
 }

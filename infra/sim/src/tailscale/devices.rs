@@ -29,6 +29,7 @@ pub(crate) struct Device {
     ipv6: String,
     addresses_from: Duration,
     ipv4_from: Duration,
+    authorized_from: Duration,
     online: bool,
     last_seen: i64,
     authorized: bool,
@@ -36,6 +37,8 @@ pub(crate) struct Device {
     external: bool,
     key_expiry_disabled: bool,
     created: i64,
+    /// It shows year 1 as the time it was made.
+    year_one: bool,
     lock_error: String,
     key_id: Option<String>,
 }
@@ -59,12 +62,17 @@ impl Device {
         if state.now < self.addresses_from {
             addresses.clear();
         }
-        let created = (!self.external).then(|| zulu(self.created));
+        let created = match (self.external, self.year_one) {
+            (true, _) => String::new(),
+            (false, true) => YEAR_ONE.to_owned(),
+            (false, false) => zulu(self.created),
+        };
+        let authorized = self.authorized && state.now >= self.authorized_from;
         let mut object = json!({
             "addresses": addresses, "id": self.id.to_string(), "nodeId": self.node_id,
             "name": format!("{}.{}", self.label, state.config.tailscale.dns_name),
-            "hostname": self.hostname, "user": "tagged-devices", "authorized": self.authorized,
-            "connectedToControl": self.online, "created": created.unwrap_or_default(),
+            "hostname": self.hostname, "user": "tagged-devices", "authorized": authorized,
+            "connectedToControl": self.online, "created": created,
             "expires": YEAR_ONE, "keyExpiryDisabled": self.key_expiry_disabled,
             "isEphemeral": self.ephemeral, "isExternal": self.external,
             "blocksIncomingConnections": false, "clientVersion": "1.94.2-tsim-g0", "os": "linux",
@@ -140,6 +148,7 @@ fn new_device(state: &mut State, hostname: &str, tags: Vec<String>) -> Device {
         ipv6: format!("fd7a:115c:a1e0::{number:x}"),
         addresses_from: state.now + state.knobs.addresses_late,
         ipv4_from: state.now + state.knobs.device_ipv4_late,
+        authorized_from: state.now + state.knobs.approved_late,
         online: true,
         last_seen: state.unix_now(),
         authorized: true,
@@ -147,6 +156,7 @@ fn new_device(state: &mut State, hostname: &str, tags: Vec<String>) -> Device {
         external: false,
         key_expiry_disabled: true,
         created: state.unix_now(),
+        year_one: false,
         lock_error: state.knobs.tailnet_lock.clone(),
         key_id: None,
     }
@@ -219,6 +229,7 @@ pub(crate) fn add_decoy(state: &mut State, decoy: &DecoyDevice) -> u64 {
     device.created = device.created.saturating_sub(age);
     device.online = decoy.online;
     device.external = decoy.external;
+    device.year_one = state.knobs.year_one;
     device.addresses_from = Duration::ZERO;
     device.ipv4_from = Duration::ZERO;
     let id = device.id;
