@@ -61,11 +61,16 @@ impl Callback {
             reports: Arc::new(watch::Sender::new(Vec::new())),
             url,
         };
-        let router = Router::new()
-            .route("/callback", post(take))
-            .with_state(callback.clone());
+        let router = callback.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
         callback
+    }
+
+    /// The receiver as a service, for whoever puts something before it.
+    pub(crate) fn router(&self) -> Router {
+        Router::new()
+            .route("/callback", post(take))
+            .with_state(self.clone())
     }
 
     /// Bends the next `times` reports that fit.

@@ -5,9 +5,13 @@ mod beside;
 #[cfg(test)]
 mod callback;
 #[cfg(test)]
+mod deaths;
+#[cfg(test)]
 mod decoys;
 #[cfg(test)]
 mod doctor;
+#[cfg(test)]
+mod door;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
@@ -38,6 +42,8 @@ mod provision;
 mod removal;
 #[cfg(test)]
 mod rivals;
+#[cfg(test)]
+mod scene;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]

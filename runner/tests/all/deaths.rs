@@ -1,0 +1,165 @@
+//! Death and signals of the real process at every outside call, before its effect and between
+//! the effect and its answer. The calls are listed from a clean run over the same sockets, so
+//! that no moment is left out, and every listed moment must be met.
+
+use crate::{
+    endings::signal,
+    harness::{Ran, finish},
+    lab::{Moment, open},
+    scene::{FENCE, Scene, moments},
+};
+use contract::{Operation, Report, Said};
+use futures_util::{StreamExt, stream};
+use http::Method;
+use sim::Vendor;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, time::Instant};
+
+/// Scenes of one operation at once: most of their time they wait.
+pub(crate) const AT_ONCE: usize = 6;
+/// Most time from a signal to the end.
+pub(crate) const SIGNAL_MAX: Duration = Duration::from_secs(7);
+
+/// What befalls the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blow {
+    /// `kill -9`: it does nothing any more, and its connections break.
+    Kill,
+    /// SIGINT; then the call goes on.
+    Interrupt,
+}
+
+/// Asserts that a power change has deleted nothing, whatever became of it.
+fn assert_kept(scene: &Scene, what: &str) {
+    if !matches!(scene.operation, Operation::Stop | Operation::Start) {
+        return;
+    }
+    let world = scene.stage.world();
+    for vendor in [Vendor::Hetzner, Vendor::Tailscale] {
+        let deletes = world.calls_to(vendor, &Method::DELETE, "");
+        assert!(deletes.is_empty(), "{what}: {deletes:?}");
+    }
+    assert_eq!((world.servers.len(), world.devices.len()), (1, 1), "{what}");
+}
+
+/// Starts the attempt, holds it at the moment and strikes it there. Gives how it ended and how
+/// long after the blow; nothing when the moment never came.
+pub(crate) async fn struck(scene: &Scene, at: &Moment, blow: Blow) -> Option<(Ran, Duration)> {
+    let (number, after) = (at.number, at.after);
+    let (come, mut comes) = watch::channel(false);
+    let (let_go, going) = watch::channel(false);
+    scene.doors.keep(Arc::new(move |moment| {
+        let here = (moment.number, moment.after) == (number, after);
+        if here {
+            come.send_replace(true);
+        }
+        let mut going = going.clone();
+        Box::pin(async move {
+            // A sender that is gone lets nothing pass: whoever waits here is dead.
+            if here && going.wait_for(|going| *going).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }));
+    let mut child = scene.stage.start(&[scene.operation.as_str()]);
+    tokio::select! {
+        _ = comes.wait_for(|come| *come) => {}
+        _ = child.wait() => return None,
+    }
+    let began = Instant::now();
+    match blow {
+        Blow::Kill => signal(&child, "KILL").await,
+        Blow::Interrupt => {
+            signal(&child, "INT").await;
+            let_go.send_replace(true);
+        }
+    }
+    let ran = finish(child).await;
+    Some((ran, began.elapsed()))
+}
+
+/// Strikes at one moment, then lets the next attempt do its work. Gives whether the moment came.
+async fn strike(operation: Operation, at: Moment, blow: Blow) -> bool {
+    let what = format!("{operation}, {blow:?} at {at:?}");
+    let mut scene = Scene::prepared(operation).await;
+    let before = scene.effects();
+    scene.stage.set("FENCE", &FENCE.to_string());
+    let Some((ran, took)) = struck(&scene, &at, blow).await else {
+        return false;
+    };
+    match blow {
+        Blow::Kill => {
+            assert_eq!(ran.code, None, "{what}: {ran:#?}");
+            // No call but those up to the moment had an effect.
+            let effects = at.number - usize::from(!at.after);
+            assert_eq!(scene.effects() - before, effects, "{what}");
+        }
+        Blow::Interrupt => {
+            assert!(took < SIGNAL_MAX, "{what}: {took:?}");
+            // A success that was being told stays one, and however it ended, it was told.
+            let told = scene.told(FENCE);
+            let done = told.iter().any(|report| report.said == Said::Running);
+            let code = if done { 0 } else { 130 };
+            assert_eq!(ran.code, Some(code), "{what}: {ran:#?}");
+            assert!(told.iter().any(Report::is_final), "{what}: {told:#?}");
+        }
+    }
+    assert_kept(&scene, &what);
+    scene.doors.keep(open());
+    scene.attempt(FENCE + 1, &what).await;
+    scene.assert_ended(FENCE + 1, &what);
+    assert_kept(&scene, &what);
+    true
+}
+
+async fn struck_everywhere(operation: Operation) {
+    let began = Instant::now();
+    let moments = moments(operation).await;
+    assert!(
+        moments
+            .iter()
+            .any(|moment| moment.call.contains("CALLBACK"))
+    );
+    let blows = moments.iter().flat_map(|moment| {
+        let both = [Blow::Kill, Blow::Interrupt];
+        both.map(|blow| (moment.clone(), blow))
+    });
+    let blows: Vec<(Moment, Blow)> = blows.collect();
+    let listed = blows.len();
+    let missed: Vec<(Moment, Blow)> = stream::iter(blows)
+        .map(|(at, blow)| async move {
+            let met = strike(operation, at.clone(), blow).await;
+            (!met).then_some((at, blow))
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    let took = began.elapsed();
+    println!(
+        "{operation}: {} calls, {} of {listed} points met in {took:?}",
+        moments.len() / 2,
+        listed - missed.len()
+    );
+    assert!(missed.is_empty(), "{operation} never came to: {missed:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provision_struck_anywhere_is_completed_by_the_next_process() {
+    struck_everywhere(Operation::Provision).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_struck_anywhere_is_completed_by_the_next_process() {
+    struck_everywhere(Operation::Stop).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_struck_anywhere_is_completed_by_the_next_process() {
+    struck_everywhere(Operation::Start).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destroy_struck_anywhere_is_completed_by_the_next_process() {
+    struck_everywhere(Operation::Destroy).await;
+}
