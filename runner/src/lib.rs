@@ -30,4 +30,5 @@ pub use doctor::doctor;
 pub use operate::{End, World, operate};
 pub use settings::{
     ActionsSettings, CloudSettings, HetznerSettings, Mistakes, TailscaleSettings, WireSettings,
+    secrets,
 };

@@ -5,7 +5,7 @@ use clap::{Parser, ValueEnum};
 use contract::Operation;
 use outbound::{Dice, NetworkSettings, Secrets, Transport};
 use runner::{
-    Actions, ActionsSettings, Clock, CloudSettings, WireSettings, World, doctor, operate,
+    Actions, ActionsSettings, Clock, CloudSettings, Mistakes, WireSettings, World, doctor, operate,
     report_failure,
 };
 use std::{collections::HashMap, process::ExitCode, sync::Arc, time::UNIX_EPOCH};
@@ -32,9 +32,9 @@ const WRONG_SETTINGS: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(name = "runner", version, max_term_width = 100, after_help = ENVIRONMENT)]
 struct Arguments {
-    /// What to do.
-    #[arg(value_enum, env = "OPERATION")]
-    operation: Word,
+    /// What to do; without it OPERATION tells.
+    #[arg(value_enum)]
+    operation: Option<Word>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -56,6 +56,19 @@ enum Word {
 }
 
 impl Word {
+    /// The operation that the environment asks for. Clap would show a wrong value.
+    fn told(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let text = lookup("OPERATION").unwrap_or_default();
+        let why = match text.trim() {
+            "" => "is not set, and no argument says what to do",
+            word => match Self::from_str(word, false) {
+                Ok(word) => return Ok(word),
+                Err(_) => "is not one of the operations that --help names",
+            },
+        };
+        Err(Mistakes::of("OPERATION", why))
+    }
+
     /// The operation a run is about; a doctor has no run. A dead runner's is not asked for.
     const fn operation(self) -> Option<Operation> {
         match self {
@@ -76,6 +89,9 @@ fn main() -> ExitCode {
         .collect();
     let lookup = |name: &str| environment.get(name).cloned();
     let secrets = Secrets::new();
+    for secret in runner::secrets(&lookup) {
+        secrets.add(&secret);
+    }
     let dice = Dice::system();
     let out = Box::new(std::io::stdout());
     let actions = Arc::new(Actions::new(
@@ -84,18 +100,12 @@ fn main() -> ExitCode {
         dice.clone(),
         out,
     ));
-    let wire = match asked.operation() {
-        None => None,
-        Some(operation) => match WireSettings::read(operation, &lookup) {
-            Ok(wire) => Some(wire),
-            Err(mistakes) => {
-                // Nobody can be told: the mistakes of all settings are shown here.
-                let more = CloudSettings::read(&lookup).err();
-                let more = more.filter(|_| asked != Word::ReportFailure);
-                actions.error(&mistakes.and(more).to_string());
-                return ExitCode::from(WRONG_SETTINGS);
-            }
-        },
+    let (asked, wire) = match told(asked, &lookup) {
+        Ok(told) => told,
+        Err(mistakes) => {
+            actions.error(&mistakes.to_string());
+            return ExitCode::from(WRONG_SETTINGS);
+        }
     };
     match runtimes() {
         Ok((main, heart)) => {
@@ -113,6 +123,29 @@ fn main() -> ExitCode {
             end.map_or_else(|why| fail(&actions, &why), ExitCode::from)
         }
         Err(error) => fail(&actions, &format!("no runtime: {error}")),
+    }
+}
+
+/// The operation, and what it needs to report; a doctor reports nothing. Nobody could be told of
+/// a mistake here, so those of all settings are given together.
+fn told(
+    asked: Option<Word>,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Word, Option<WireSettings>), Mistakes> {
+    let asked = asked.map_or_else(|| Word::told(lookup), Ok);
+    let operation = match &asked {
+        Ok(word) => word.operation(),
+        Err(_) => Some(Operation::Provision),
+    };
+    let wire = operation.map(|operation| WireSettings::read(operation, lookup));
+    match (asked, wire.transpose()) {
+        (Ok(asked), Ok(wire)) => Ok((asked, wire)),
+        (Ok(Word::ReportFailure), Err(mistakes)) => Err(mistakes),
+        (Ok(_), Err(mistakes)) => Err(mistakes.and(CloudSettings::read(lookup).err())),
+        (Err(mistakes), wire) => {
+            let mistakes = mistakes.and(wire.err());
+            Err(mistakes.and(CloudSettings::read(lookup).err()))
+        }
     }
 }
 

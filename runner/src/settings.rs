@@ -16,6 +16,13 @@ const HEARTBEAT_SECONDS: u64 = 60;
 /// One that is lost must not cost the lease.
 const HEARTBEAT_SECONDS_MAX: u64 = 85;
 
+/// The variables that hold secrets.
+const SECRETS: [&str; 3] = [
+    "CALLBACK_SECRET",
+    "HETZNER_API_TOKEN",
+    "TAILSCALE_OAUTH_CLIENT_SECRET",
+];
+
 /// Every mistake in the environment, one sentence each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistakes(Vec<String>);
@@ -29,6 +36,11 @@ impl fmt::Display for Mistakes {
 impl std::error::Error for Mistakes {}
 
 impl Mistakes {
+    /// One mistake: the variable, and what is wrong with it. Never its value.
+    pub fn of(name: &str, why: &str) -> Self {
+        Self(vec![format!("{name} {why}")])
+    }
+
     /// These, and those of `others`.
     #[must_use]
     pub fn and(mut self, others: Option<Self>) -> Self {
@@ -94,6 +106,16 @@ pub struct CloudSettings {
     pub hetzner: HetznerSettings,
     /// Enrolment.
     pub tailscale: TailscaleSettings,
+}
+
+/// Every secret among the settings, whatever is wrong with the others: none of them may show.
+pub fn secrets(lookup: &dyn Fn(&str) -> Option<String>) -> Vec<SecretString> {
+    let reader = Reader {
+        lookup,
+        mistakes: Vec::new(),
+    };
+    let given = SECRETS.iter().filter_map(|name| reader.given(name));
+    given.map(SecretString::from).collect()
 }
 
 /// Reads variables and collects what is wrong with them.

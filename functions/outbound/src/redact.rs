@@ -1,11 +1,15 @@
-//! Takes secrets out of text before anybody sees it.
-//! It must not know where the text comes from or goes.
+//! Takes secrets out of text before anybody sees it: in every form in which they leave this
+//! process, which are the forms that the other side can quote.
+//! It must not know where the text comes from or goes. What it does not know either: a piece of a
+//! secret without its beginning, a secret broken by other characters, and forms that no call of
+//! ours has (Base64, a hash).
 
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
+use url::form_urlencoded;
 
 /// From this many bytes on the beginning of a secret is taken out too: providers quote the
 /// beginning of a token in error texts (Hetzner does in its 429).
@@ -31,8 +35,12 @@ impl Secrets {
 
     /// Adds a secret. An empty one is ignored.
     pub fn add(&self, secret: &SecretString) {
-        if !secret.expose_secret().is_empty() {
-            self.list().push(secret.clone());
+        let mut list = self.list();
+        for form in forms(secret.expose_secret()) {
+            let is_known = list.iter().any(|known| known.expose_secret() == form);
+            if !form.is_empty() && !is_known {
+                list.push(SecretString::from(form));
+            }
         }
     }
 
@@ -58,6 +66,20 @@ impl Secrets {
     fn list(&self) -> std::sync::MutexGuard<'_, Vec<SecretString>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How a secret leaves this process: as it is (in a header), in a form, in JSON.
+fn forms(secret: &str) -> [String; 3] {
+    let in_form = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let json = serde_json::Value::from(secret).to_string();
+    let in_json = json
+        .strip_prefix('"')
+        .and_then(|json| json.strip_suffix('"'));
+    [
+        secret.to_owned(),
+        in_form,
+        in_json.unwrap_or_default().to_owned(),
+    ]
 }
 
 /// How many bytes at the start of `text` give `secret`, or the beginning of it, away.
@@ -100,6 +122,19 @@ mod tests {
             ("pw and abcdefghijk", "[redacted] and [redacted]"),
             ("nothing", "nothing"),
             ("", ""),
+        ] {
+            assert_eq!(secrets.redact(text), clean);
+        }
+    }
+
+    #[test]
+    fn a_secret_goes_in_every_form_in_which_it_is_sent() {
+        let secrets = secrets(&["\"a+b/c=\\d ü&efgh"]);
+        for (text, clean) in [
+            ("as it is: \"a+b/c=\\d ü&efgh.", "as it is: [redacted]."),
+            ("x=%22a%2Bb%2Fc%3D%5Cd+%C3%BC%26efgh&y", "x=[redacted]&y"),
+            ("{'\\\"a+b/c=\\\\d ü&efgh'}", "{'[redacted]'}"),
+            ("{'\\\"a+b/c=", "{'[redacted]"),
         ] {
             assert_eq!(secrets.redact(text), clean);
         }

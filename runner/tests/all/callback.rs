@@ -16,7 +16,8 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
-pub(crate) const SECRET: &str = "canary-callback-secret-0123456789abcdef";
+/// Looks different in a form and in JSON.
+pub(crate) const SECRET: &str = r#"canary=callback/secret+0123"456789\abcdef"#;
 
 /// What a report is answered with instead of the usual.
 #[derive(Clone, Copy, Debug)]

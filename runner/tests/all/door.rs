@@ -7,8 +7,9 @@ use crate::{
     lab::{Gate, Moment, open},
 };
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Request, State},
+    http::request::Parts,
     middleware::{self, Next},
     response::Response,
 };
@@ -27,8 +28,12 @@ pub(crate) struct Doors {
 #[derive(Clone)]
 struct Passage(Arc<Mutex<Kept>>);
 
+/// What a call is answered with instead of being handed on, if anything.
+pub(crate) type Instead = Arc<dyn Fn(&Moment, &Parts, &Bytes) -> Option<Response> + Send + Sync>;
+
 struct Kept {
     gate: Gate,
+    instead: Instead,
     /// Calls that have come since the gate was changed.
     calls: usize,
 }
@@ -38,6 +43,7 @@ impl Doors {
     pub(crate) async fn before(stage: &mut Stage) -> Self {
         let passage = Passage(Arc::new(Mutex::new(Kept {
             gate: open(),
+            instead: Arc::new(|_, _, _| None),
             calls: 0,
         })));
         let mut doors = JoinSet::new();
@@ -67,6 +73,11 @@ impl Doors {
         let mut kept = self.passage.0.lock().unwrap();
         (kept.gate, kept.calls) = (gate, 0);
     }
+
+    /// From now on calls may be answered at the door.
+    pub(crate) fn answer(&self, instead: Instead) {
+        self.passage.0.lock().unwrap().instead = instead;
+    }
 }
 
 /// One call. When the process dies meanwhile its connection ends, and the call with it.
@@ -79,10 +90,14 @@ async fn pass(
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         return Response::default();
     };
-    let (gate, number) = {
+    let (gate, instead, number) = {
         let mut kept = passage.0.lock().unwrap();
         kept.calls += 1;
-        (Arc::clone(&kept.gate), kept.calls)
+        (
+            Arc::clone(&kept.gate),
+            Arc::clone(&kept.instead),
+            kept.calls,
+        )
     };
     let mut moment = Moment {
         number,
@@ -90,7 +105,10 @@ async fn pass(
         after: false,
     };
     gate(moment.clone()).await;
-    let answer = next.run(Request::from_parts(head, Body::from(body))).await;
+    let answer = match instead(&moment, &head, &body) {
+        Some(answer) => answer,
+        None => next.run(Request::from_parts(head, Body::from(body))).await,
+    };
     moment.after = true;
     gate(moment).await;
     answer

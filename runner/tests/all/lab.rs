@@ -21,6 +21,7 @@ use std::{
 };
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 use tower::service_fn;
+use url::form_urlencoded;
 
 /// A moment of an outside call.
 #[derive(Clone, Debug)]
@@ -216,7 +217,10 @@ impl Lab {
     /// A POST to Tailscale as a person with the OAuth client makes it.
     async fn tailscale_by_hand(&self, path: &str, body: &Value) -> Value {
         let url = self.sim.tailscale_url();
-        let form = format!("client_id=kSimCNTRL&client_secret={TAILSCALE_SECRET}");
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("client_id", "kSimCNTRL")
+            .append_pair("client_secret", TAILSCALE_SECRET)
+            .finish();
         let ask = |path: &str, kind: &str, body: String| {
             http::Request::post(format!("{url}{path}"))
                 .header("content-type", kind)

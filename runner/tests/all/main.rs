@@ -31,6 +31,8 @@ mod lab;
 #[cfg(test)]
 mod last_moments;
 #[cfg(test)]
+mod mistakes;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod outages;
@@ -38,6 +40,8 @@ mod outages;
 mod power;
 #[cfg(test)]
 mod provision;
+#[cfg(test)]
+mod quotes;
 #[cfg(test)]
 mod removal;
 #[cfg(test)]

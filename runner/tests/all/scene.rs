@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) const FENCE: i64 = 5;
 
 /// Fakes whose doings take no time, so that nothing is asked for more often than it must be.
-fn prompt() -> SimConfig {
+pub(crate) fn prompt() -> SimConfig {
     let mut config = quick();
     let hetzner = &mut config.hetzner;
     for delay in [
@@ -39,7 +39,12 @@ pub(crate) struct Scene {
 impl Scene {
     /// What was there before the operation.
     pub(crate) async fn prepared(operation: Operation) -> Self {
-        let mut stage = Stage::with(prompt()).await;
+        Self::prepared_in(prompt(), operation).await
+    }
+
+    /// The same in another world.
+    pub(crate) async fn prepared_in(config: SimConfig, operation: Operation) -> Self {
+        let mut stage = Stage::with(config).await;
         // The heart does not beat meanwhile: when it would depends on the moment.
         stage.set("HEARTBEAT_SECONDS", "600");
         let doors = Doors::before(&mut stage).await;
