@@ -27,6 +27,9 @@ words! {
         Running => "running",
         /// A stopped instance, its data kept.
         Stopped => "stopped",
+        /// A machine with its data, left by a change of its power that failed: whether it runs or
+        /// rests is not known.
+        Unsettled => "unsettled",
         /// A server may exist; nobody knows.
         Doubt => "doubt",
     }
@@ -124,6 +127,18 @@ impl JobKind {
             Ending::Unreported => matches!(self, Self::Provision),
         }
     }
+
+    /// Whether the success of this kind leaves nothing of what gave up: the same was done after
+    /// all, or the power is as it is wanted since, and the other way is no matter any more.
+    pub const fn makes_good(self, gave_up: Self) -> bool {
+        matches!(
+            (self, gave_up),
+            (Self::Provision, Self::Provision)
+                | (Self::Configure, Self::Configure)
+                | (Self::Stop | Self::Start, Self::Stop | Self::Start)
+                | (Self::Destroy, Self::Destroy)
+        )
+    }
 }
 
 /// What exists after an attempt of `kind` came to `ending`.
@@ -132,9 +147,10 @@ pub const fn effect(kind: JobKind, ending: Ending, before: Existing) -> Existing
         (Ending::Opened, JobKind::Provision) => Existing::Making,
         (Ending::Opened | Ending::Failed, JobKind::Destroy)
         | (Ending::Failed, JobKind::Provision) => Existing::Doubt,
-        (Ending::Opened | Ending::Failed, JobKind::Configure | JobKind::Stop | JobKind::Start) => {
-            before
-        }
+        (Ending::Opened, JobKind::Configure | JobKind::Stop | JobKind::Start)
+        | (Ending::Failed, JobKind::Configure) => before,
+        // It may have failed before the power changed, or after.
+        (Ending::Failed, JobKind::Stop | JobKind::Start) => Existing::Unsettled,
         // Making says that an attempt is at work; a refused one never was, but an older
         // attempt of the same job may have left something.
         (Ending::Refused, _) => match before {
@@ -143,6 +159,7 @@ pub const fn effect(kind: JobKind, ending: Ending, before: Existing) -> Existing
             | Existing::Unconfigured
             | Existing::Running
             | Existing::Stopped
+            | Existing::Unsettled
             | Existing::Doubt => before,
         },
         (Ending::Unreported, _) | (_, JobKind::Destroy) => Existing::Nothing,
@@ -215,7 +232,9 @@ impl Facts {
                 Some(Self {
                     live: None,
                     existing: effect(kind, ending, self.existing),
-                    gave_up: self.gave_up.filter(|gave_up| !well || *gave_up != kind),
+                    gave_up: self
+                        .gave_up
+                        .filter(|gave_up| !well || !kind.makes_good(*gave_up)),
                     ..self
                 })
             }

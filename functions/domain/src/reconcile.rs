@@ -18,7 +18,7 @@ pub fn reconcile(facts: Facts) -> Option<JobKind> {
         (Wanted::Absent, _) | (Wanted::Stopped, Existing::Making | Existing::Doubt) => {
             unless_given_up(JobKind::Destroy)
         }
-        (Wanted::Stopped, Existing::Unconfigured | Existing::Running) => {
+        (Wanted::Stopped, Existing::Unconfigured | Existing::Running | Existing::Unsettled) => {
             unless_given_up(JobKind::Stop)
         }
         (Wanted::Running, Existing::Nothing) => {
@@ -35,7 +35,9 @@ pub fn reconcile(facts: Facts) -> Option<JobKind> {
         (Wanted::Running, Existing::Unconfigured | Existing::Running) => {
             unless_given_up(JobKind::Configure).filter(|_| facts.config_pending)
         }
-        (Wanted::Running, Existing::Stopped) => unless_given_up(JobKind::Start),
+        (Wanted::Running, Existing::Stopped | Existing::Unsettled) => {
+            unless_given_up(JobKind::Start)
+        }
     }
 }
 
@@ -61,7 +63,9 @@ pub fn agent_state(facts: Facts) -> AgentState {
         Some(JobKind::Configure) | None => match facts.existing {
             Existing::Unconfigured => AgentState::AwaitingCredentials,
             Existing::Running => AgentState::Active,
-            Existing::Stopped => rest,
+            // It shows what it was before the change that was given up.
+            Existing::Unsettled if facts.gave_up == Some(JobKind::Stop) => AgentState::Active,
+            Existing::Stopped | Existing::Unsettled => rest,
             Existing::Nothing | Existing::Making | Existing::Doubt => {
                 if facts.gave_up.is_some() {
                     AgentState::Failed
@@ -86,6 +90,7 @@ fn absent_state(facts: Facts) -> AgentState {
         | Existing::Unconfigured
         | Existing::Running
         | Existing::Stopped
+        | Existing::Unsettled
         | Existing::Doubt => {
             if facts.gave_up == Some(JobKind::Destroy) {
                 AgentState::DeleteFailed

@@ -234,7 +234,13 @@ impl Machine for AgentState {
         ),
         (
             Self::Active,
-            &[Self::AwaitingCredentials, Self::Stopping, Self::Deleting],
+            &[
+                Self::AwaitingCredentials,
+                Self::Stopping,
+                // A stop was given up, and then running was wanted: it may have had its effect.
+                Self::Starting,
+                Self::Deleting,
+            ],
         ),
         (
             Self::AwaitingCredentials,
@@ -255,6 +261,8 @@ impl Machine for AgentState {
             Self::Paused,
             &[
                 Self::Provisioning,
+                // A start was given up, and then rest was wanted: it may have had its effect.
+                Self::Stopping,
                 Self::Suspended,
                 Self::Starting,
                 Self::Deleting,

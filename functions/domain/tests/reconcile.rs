@@ -92,7 +92,7 @@ fn an_instance_is_never_destroyed_while_it_is_wanted() {
     for (facts, next, _) in decisions() {
         let has_data = matches!(
             facts.existing,
-            Existing::Unconfigured | Existing::Running | Existing::Stopped
+            Existing::Unconfigured | Existing::Running | Existing::Stopped | Existing::Unsettled
         );
         if has_data && wanted(facts.payment, facts.wish) != Wanted::Absent {
             assert_ne!(next, Some(JobKind::Destroy), "{facts:?}");

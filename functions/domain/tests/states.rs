@@ -180,7 +180,7 @@ fn nothing_is_destroyed_by_a_command_to_stop_or_start_nor_by_a_late_payment() {
     for facts in reachable() {
         let has_data = matches!(
             facts.existing,
-            Existing::Unconfigured | Existing::Running | Existing::Stopped
+            Existing::Unconfigured | Existing::Running | Existing::Stopped | Existing::Unsettled
         );
         for event in [
             Event::Command(Command::Stop),

@@ -64,7 +64,10 @@ WITH known AS (
         live_job_id = NULL,
         existing = effect.after,
         gave_up = CASE
-            WHEN outcome.well AND agent.gave_up = outcome.kind THEN 'none'
+            WHEN outcome.well AND (agent.gave_up = outcome.kind
+                -- The power is as it is wanted since.
+                OR agent.gave_up IN ('stop', 'start') AND outcome.kind IN ('stop', 'start'))
+                THEN 'none'
             WHEN outcome.well OR outcome.again THEN agent.gave_up
             ELSE outcome.kind END,
         reason = CASE

@@ -100,7 +100,9 @@ pub(super) fn suspended(status: &AgentStatus) -> Headline {
         advice,
     } = missing(status);
     let is_made = match status.facts.existing {
-        Existing::Unconfigured | Existing::Running | Existing::Stopped => true,
+        Existing::Unconfigured | Existing::Running | Existing::Stopped | Existing::Unsettled => {
+            true
+        }
         Existing::Nothing | Existing::Making | Existing::Doubt => false,
     };
     let (how, starts) = if is_made {

@@ -130,7 +130,7 @@ fn active(status: &AgentStatus) -> Headline {
         Some(JobKind::Stop) => say(
             Tone::Trouble,
             "Your agent could not be stopped",
-            "It is still running.",
+            "It may still be running.",
         ),
         Some(JobKind::Configure) => say(
             Tone::Trouble,
@@ -150,14 +150,17 @@ fn paused(status: &AgentStatus) -> Headline {
         (Some(JobKind::Start), _) => say(
             Tone::Trouble,
             "Your agent could not be started",
-            "It is still stopped. Its data is kept.",
+            "It may still be stopped. Its data is kept.",
         ),
         (_, Existing::Nothing | Existing::Making | Existing::Doubt) => say(
             Tone::Waiting,
             "Your agent is stopped",
             "It is not set up yet. Start it whenever you like.",
         ),
-        (_, Existing::Unconfigured | Existing::Running | Existing::Stopped) => say(
+        (
+            _,
+            Existing::Unconfigured | Existing::Running | Existing::Stopped | Existing::Unsettled,
+        ) => say(
             Tone::Waiting,
             "Your agent is stopped",
             "Its data is kept. Start it whenever you like.",

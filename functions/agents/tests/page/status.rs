@@ -358,7 +358,7 @@ async fn a_failed_stop_and_a_failed_start_leave_the_agent_as_it_was() {
     let still = world.look().await;
     still.says(&[
         "could not be stopped",
-        "It is still running.",
+        "It may still be running.",
         "What you can do",
     ]);
     assert_eq!(still.buttons(), ["retry", "start"]);

@@ -16,6 +16,8 @@ pub(super) enum Stage {
     Claimed,
     /// Its agent is to go, and its run was asked to end.
     Doomed,
+    /// Active once, its stop claimed.
+    Stopping,
     /// A clean-up after a provision that gave up, claimed.
     CleaningUp,
     /// Canceled, destroyed, and long at rest.
@@ -158,6 +160,26 @@ const DOOMED: &[Act] = &[
     Wait,
     TakeInventory,
 ];
+const STOPPING: &[Act] = &[
+    PayAgain,
+    Cancel,
+    Refund,
+    Retry,
+    Stop,
+    Start,
+    Delete,
+    StopUnderKey,
+    Open,
+    Claim,
+    Step,
+    Succeed,
+    FailTransient,
+    FailPermanent,
+    Expire,
+    CancelRun,
+    Wait,
+    TakeInventory,
+];
 const CLEANING_UP: &[Act] = &[
     PayAgain,
     Cancel,
@@ -198,6 +220,7 @@ impl Stage {
             Self::Accepted => ACCEPTED,
             Self::Claimed => CLAIMED,
             Self::Doomed => DOOMED,
+            Self::Stopping => STOPPING,
             Self::CleaningUp => CLEANING_UP,
             Self::Deleted => DELETED,
         }
@@ -225,23 +248,24 @@ pub(super) async fn reach(world: &World, stage: Stage) -> OpenedAttempt {
         Stage::Accepted => &[Accept],
         Stage::Claimed => &[Accept, Claim],
         Stage::Doomed => &[Accept, Claim, Cancel, CancelRun],
+        Stage::Stopping => &[Accept, Claim, Succeed, Stop],
         Stage::CleaningUp => &[FailPermanent],
         Stage::Deleted => &[Cancel, FailPermanent],
     };
     for one in before {
         act(world, &world.store, *one, &attempt).await;
     }
-    if !matches!(stage, Stage::CleaningUp | Stage::Deleted) {
+    if !matches!(stage, Stage::Stopping | Stage::CleaningUp | Stage::Deleted) {
         return attempt;
     }
-    let clean_up = open(world, 6).await;
+    let second = open(world, 6).await;
     let last = if stage == Stage::Deleted {
         Succeed
     } else {
         Claim
     };
-    act(world, &world.store, last, &clean_up).await;
-    clean_up
+    act(world, &world.store, last, &second).await;
+    second
 }
 
 async fn open(world: &World, seconds: u64) -> OpenedAttempt {

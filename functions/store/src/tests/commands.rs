@@ -271,6 +271,6 @@ async fn what_is_allowed_in_the_database_is_what_the_domain_allows() {
             )
         })
         .collect();
-    assert_eq!(found.len(), 4 * 3 * 6 * 6 * 6 * 2);
+    assert_eq!(found.len(), 4 * 3 * 7 * 6 * 6 * 2);
     assert_eq!(found, expected);
 }

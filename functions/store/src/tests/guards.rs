@@ -1,7 +1,9 @@
 //! What the schema itself refuses, and that its rules are the domain's.
 
 use super::world::{World, at};
-use domain::{AgentState, AttemptState, Ending, Existing, JobKind, JobState, Machine, Payment};
+use domain::{
+    AgentState, AttemptState, Ending, Existing, JobKind, JobState, Machine, Payment, Wish,
+};
 use std::fmt::Display;
 
 async fn refused(world: &World, sql: &str) -> String {
@@ -100,6 +102,32 @@ async fn a_migration_settles_agents_whose_facts_mean_something_else_now() {
         "provisioning: provision queued intended"
     );
     world.check().await;
+}
+
+#[tokio::test]
+async fn every_word_of_the_rules_may_stand_in_a_row() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let text = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = $1";
+    for (name, words) in [
+        ("agents_existing_check", quoted(Existing::ALL)),
+        ("agents_payment_check", quoted(Payment::ALL)),
+        ("agents_wish_check", quoted(Wish::ALL)),
+        ("agents_gave_up_check", quoted(JobKind::ALL)),
+        ("agents_live_check", quoted(JobKind::ALL)),
+        ("agents_state_check", quoted(AgentState::ALL)),
+        ("jobs_state_check", quoted(JobState::ALL)),
+        ("attempts_state_check", quoted(AttemptState::ALL)),
+    ] {
+        let check: String = client.query_one(text, &[&name]).await.unwrap().get(0);
+        for word in words {
+            assert!(check.contains(&word), "{name} lacks {word}");
+        }
+    }
+}
+
+fn quoted<T: Display>(words: &[T]) -> Vec<String> {
+    words.iter().map(|word| format!("'{word}'")).collect()
 }
 
 fn legal<M: Machine + Display>() -> Vec<[String; 3]> {

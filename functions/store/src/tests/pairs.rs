@@ -190,6 +190,11 @@ async fn every_pair_on_a_claimed_attempt_whose_agent_is_not_wanted_any_more() {
 }
 
 #[tokio::test]
+async fn every_pair_on_a_stop() {
+    every_pair_at(Stage::Stopping).await;
+}
+
+#[tokio::test]
 async fn every_pair_on_a_clean_up() {
     every_pair_at(Stage::CleaningUp).await;
 }

@@ -42,6 +42,10 @@ const WAYS: &[(AgentState, &[Act])] = &[
         &[PAID, Open, Succeed, STOP, Open, BROKEN],
     ),
     (
+        AgentState::Active,
+        &[PAID, Open, Succeed, OVERDUE, Open, BROKEN],
+    ),
+    (
         AgentState::AwaitingCredentials,
         &[PAID, Open, SucceedWithoutCredentials],
     ),
@@ -49,6 +53,15 @@ const WAYS: &[(AgentState, &[Act])] = &[
     (
         AgentState::Stopping,
         &[PAID, Open, Succeed, OVERDUE, Open, Claim],
+    ),
+    // A stop that will be tried again, and one after a start that was given up.
+    (
+        AgentState::Stopping,
+        &[PAID, Open, Succeed, STOP, Open, Fail(ErrorClass::Transient)],
+    ),
+    (
+        AgentState::Stopping,
+        &[PAID, Open, Succeed, STOP, Open, START, BROKEN, STOP],
     ),
     (
         AgentState::Paused,
@@ -73,6 +86,23 @@ const WAYS: &[(AgentState, &[Act])] = &[
     (
         AgentState::Starting,
         &[PAID, Open, Succeed, OVERDUE, Open, Succeed, PAID, Open],
+    ),
+    // Paid again, or wished for, while a stop was at work that failed.
+    (
+        AgentState::Starting,
+        &[
+            PAID,
+            Open,
+            Succeed,
+            OVERDUE,
+            Open,
+            PAID,
+            Fail(ErrorClass::Transient),
+        ],
+    ),
+    (
+        AgentState::Starting,
+        &[PAID, Open, Succeed, STOP, Open, START, BROKEN, Open, Claim],
     ),
     (AgentState::Deleting, &[PAID, Open, Succeed, CANCELED]),
     (AgentState::Deleting, &[PAID, Open, DELETE]),
