@@ -35,7 +35,8 @@ WITH known AS (
         workflow_run_id = $3,
         run_attempt = $4,
         claimed_at = coalesce(t.claimed_at, $14),
-        lease_until = $12,
+        -- A report that waited for a lock may come to its turn after a later one.
+        lease_until = greatest(t.lease_until, $12),
         step = CASE WHEN $5 > t.seq OR t.step IS NULL THEN coalesce($6, t.step) ELSE t.step END,
         seq = greatest(t.seq, $5),
         server_id = coalesce(t.server_id, $7),
@@ -46,12 +47,12 @@ WITH known AS (
         updated_at = $14
     FROM judged
     WHERE t.agent_id = judged.agent_id AND t.fence = judged.fence AND judged.verdict = 'live'
-    RETURNING t.job_id, t.claimed_at, t.inventory_asked, t.cancel_asked,
+    RETURNING t.job_id, t.claimed_at, t.lease_until, t.inventory_asked, t.cancel_asked,
         judged.claimed_at IS NULL AS claims
 ), working AS (
     UPDATE jobs SET
         state = 'running',
-        due_at = least($12, attempt.claimed_at + ($13 - $14),
+        due_at = least(attempt.lease_until, attempt.claimed_at + ($13 - $14),
                        CASE WHEN agent.patience_until IS NOT NULL AND NOT attempt.cancel_asked
                             THEN greatest($14, agent.patience_until) END),
         timer_at = CASE WHEN attempt.claims THEN $14 ELSE jobs.timer_at END,

@@ -63,6 +63,30 @@ async fn an_attempt_expires_only_when_it_is_overdue() {
 }
 
 #[tokio::test]
+async fn a_report_that_was_held_up_shortens_no_lease_that_a_later_one_renewed() {
+    let world = World::new().await;
+    let attempt = world.opened().await;
+    let claim = world.report(&attempt, 1, ReportSaid::Progress);
+    let step = ReportRecord {
+        step: Some("vm_created".to_owned()),
+        ..world.report(&attempt, 2, ReportSaid::Progress)
+    };
+    let beat = world.report(&attempt, 3, ReportSaid::Progress);
+    assert_eq!(world.accepted(&claim, at(10)).await.due, Some(at(190)));
+    assert_eq!(world.accepted(&beat, at(130)).await.due, Some(at(310)));
+    // It was read at its own time, and waited for its turn since.
+    assert_eq!(world.accepted(&step, at(70)).await.due, Some(at(310)));
+    assert_eq!(world.accepted(&claim, at(11)).await.due, Some(at(310)));
+    assert_eq!(world.store.overdue_attempts(at(309), 9).await.unwrap(), []);
+    let overdue = world.store.overdue_attempts(at(310), 9).await.unwrap();
+    assert_eq!(overdue[0].lease_until, Some(at(310)));
+    // Still the work has its end, and what comes later renews.
+    let late = world.accepted(&beat, at(800)).await;
+    assert_eq!(late.due, Some(at(910)));
+    world.check().await;
+}
+
+#[tokio::test]
 async fn the_work_has_an_end_however_many_heartbeats_come() {
     let world = World::new().await;
     let attempt = world.opened().await;
