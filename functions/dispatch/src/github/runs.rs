@@ -9,9 +9,11 @@ use std::time::Duration;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::time::timeout;
 
-/// GitHub gives at most 100 runs per page and at most 1000 for a filtered list.
-const PER_PAGE: usize = 100;
-const PAGES_MAX: u32 = 10;
+/// A run is some 12 KB of JSON, more with a long commit message, and an answer longer than
+/// [`outbound::BODY_BYTES_MAX`] is refused: a page is to stay well below it.
+const PER_PAGE: usize = 30;
+/// GitHub gives at most 1000 runs for a filtered list.
+const PAGES_MAX: u32 = 34;
 
 /// Longest that a whole search may take, its pages and its token included.
 const SEARCH_MAX: Duration = Duration::from_secs(8);

@@ -232,6 +232,29 @@ async fn runs_are_found_by_id_and_by_name_and_stopped() {
     assert_eq!(github.cancel(id, now(&sim)).await, Asked::Unknown);
 }
 
+#[tokio::test]
+async fn a_run_is_found_behind_more_runs_than_one_answer_may_hold() {
+    let sim = world().await;
+    let github = with_token(&sim);
+    let opened = now(&sim);
+    // As many as a burst of customers starts; the list shows the newest first.
+    for fence in 1..=120 {
+        let started = github.start(&inputs(fence), opened).await;
+        assert!(matches!(started, Started::Accepted { .. }), "{started:?}");
+    }
+    let oldest = sim.world().runs[0].id;
+    let seen = github
+        .look_for(&inputs(1).run_name(), opened, now(&sim))
+        .await;
+    let alive = Seen {
+        sight: Sight::Alive,
+        alive: vec![oldest],
+    };
+    assert_eq!(seen, alive);
+    let none = github.look_for("no such run", opened, now(&sim)).await;
+    assert_eq!(none.sight, Sight::None);
+}
+
 fn app_key() -> String {
     let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let der: Pkcs8V1Der<'_> = key.as_der().unwrap();

@@ -15,14 +15,14 @@ use tower::service_fn;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
-/// A GitHub with full pages of other people's runs, and the wanted one on the tenth.
+/// A GitHub with full pages of other people's runs, and the wanted one on the last it gives.
 fn github(page_takes: Duration) -> GitHub {
     let transport = Transport::service(service_fn(move |call: http::Request<Bytes>| async move {
         sleep(page_takes).await;
         let last = call
             .uri()
             .query()
-            .is_some_and(|query| query.ends_with("&page=10"));
+            .is_some_and(|query| query.ends_with("&page=34"));
         let name = |place| {
             if last && place == 0 {
                 "wanted"
@@ -30,7 +30,7 @@ fn github(page_takes: Duration) -> GitHub {
                 "other"
             }
         };
-        let runs: Vec<Value> = (0..100)
+        let runs: Vec<Value> = (0..30)
             .map(|place| json!({"id": place, "display_title": name(place), "status": "queued"}))
             .collect();
         let body = json!({"total_count": 1000, "workflow_runs": runs}).to_string();
@@ -49,7 +49,7 @@ fn github(page_takes: Duration) -> GitHub {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_is_found_on_the_last_page() {
-    let seen = github(Duration::from_millis(700))
+    let seen = github(Duration::from_millis(200))
         .look_for("wanted", NOW, NOW)
         .await;
     let sight = Sight::Alive;

@@ -20,13 +20,53 @@ const REPOSITORY_ID: u64 = 880_000_001;
 pub(super) fn repository(state: &State, call: &Call) -> Value {
     let full = &state.config.github.repository;
     let (owner, name) = full.split_once('/').unwrap_or(("", full));
-    json!({
+    let url = format!("{}/repos/{full}", call.origin());
+    let object = json!({
         "id": REPOSITORY_ID, "node_id": "R_sim", "name": name, "full_name": full, "private": true,
-        "owner": {"login": owner, "id": 1, "type": "Organization"},
+        "owner": account(call, owner, 1, "Organization"), "description": null, "fork": false,
         "default_branch": state.config.github.branches.first(),
-        "html_url": format!("https://github.com/{full}"),
-        "url": format!("{}/repos/{full}", call.origin()),
-    })
+        "html_url": format!("https://github.com/{full}"), "url": url,
+    });
+    with_urls(object, &url, REPOSITORY_URLS)
+}
+
+/// What GitHub links from every repository object, and with it twice from every run object: most
+/// of a run's 12 KB are these. Where the link is not named like its path its name stands before.
+const REPOSITORY_URLS: &str = "archive:{archive_format}{/ref} assignees{/user} \
+    blobs:git/blobs{/sha} branches{/branch} collaborators{/collaborator} comments{/number} \
+    commits{/sha} compare/{base}...{head} contents/{+path} contributors deployments downloads \
+    events forks git/commits{/sha} git/refs{/sha} git/tags{/sha} hooks \
+    issue_comment:issues/comments{/number} issue_events:issues/events{/number} issues{/number} \
+    keys{/key_id} labels{/name} languages merges milestones{/number} \
+    notifications{?since,all,participating} pulls{/number} releases{/id} stargazers \
+    statuses/{sha} subscribers subscription tags teams trees:git/trees{/sha}";
+
+/// The same of a user or organization.
+const ACCOUNT_URLS: &str = "events{/privacy} followers following{/other_user} gists{/gist_id} \
+    organizations received_events repos starred{/owner}{/repo} subscriptions";
+
+fn account(call: &Call, login: &str, id: u64, kind: &str) -> Value {
+    let url = format!("{}/users/{login}", call.origin());
+    let object = json!({
+        "login": login, "id": id, "node_id": format!("U_{id}"), "gravatar_id": "", "type": kind,
+        "avatar_url": format!("https://avatars.githubusercontent.com/u/{id}?v=4"),
+        "html_url": format!("https://github.com/{login}"), "url": url, "site_admin": false,
+        "user_view_type": "public",
+    });
+    with_urls(object, &url, ACCOUNT_URLS)
+}
+
+/// Adds one `…_url` for each path below `url`.
+fn with_urls(mut object: Value, url: &str, paths: &str) -> Value {
+    for path in paths.split_whitespace() {
+        let (name, path) = path.split_once(':').unwrap_or((path, path));
+        let words = name.split(['{', '?']).next().unwrap_or_default();
+        let name = format!("{}_url", words.trim_end_matches('/').replace('/', "_"));
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert(name, json!(format!("{url}/{path}")));
+        }
+    }
+    object
 }
 
 /// The workflow object.
@@ -70,8 +110,11 @@ fn object(state: &State, call: &Call, run: &RunRecord) -> Value {
         config.repository, run.id
     );
     let repository = repository(state, call);
+    let actor = account(call, "sim-bot", 2, "Bot");
     let author = json!({"name": "sim", "email": "sim@example.com"});
-    let commit = json!({"id": sha(state), "tree_id": sha(state), "message": "sim",
+    // A run shows the whole message of its commit; many are as long.
+    let message = "A line of a commit's message, as long as most are.\n".repeat(30);
+    let commit = json!({"id": sha(state), "tree_id": sha(state), "message": message,
         "timestamp": "2026-01-01T00:00:00Z", "author": author, "committer": author});
     json!({
         "id": run.id, "node_id": format!("WFR_{}", run.id), "name": config.workflow_file,
@@ -90,7 +133,7 @@ fn object(state: &State, call: &Call, run: &RunRecord) -> Value {
         "cancel_url": format!("{url}/cancel"), "rerun_url": format!("{url}/rerun"),
         "artifacts_url": format!("{url}/artifacts"), "previous_attempt_url": null,
         "workflow_url": format!("{api}/workflows/{WORKFLOW_ID}"),
-        "actor": {"login": "sim-bot", "id": 2}, "triggering_actor": {"login": "sim-bot", "id": 2},
+        "actor": actor, "triggering_actor": actor,
     })
 }
 

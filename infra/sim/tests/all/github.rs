@@ -322,6 +322,10 @@ async fn runs_are_listed_by_event_branch_status_and_time_in_pages() {
     let names = got.body["workflow_runs"].as_array().unwrap();
     assert_eq!(names[0]["display_title"], "provision j2 f1", "newest first");
     assert!(got.header("link").contains("page=2"));
+    for run in names {
+        let bytes = run.to_string().len();
+        assert!((10_000..14_000).contains(&bytes), "{bytes}: {run}");
+    }
 }
 
 /// A token of an App, as its shape and claims go.
