@@ -181,10 +181,7 @@ impl LastWords<'_> {
         run.hetzner.set_pace(Pace::Undo);
         let mut text = Halt::Signal.to_string();
         if !made.is_empty() {
-            text = format!(
-                "{text}; deletes were sent and not awaited: {}",
-                made.names()
-            );
+            text = format!("{text}; deletes are sent and not awaited: {}", made.names());
         }
         self.world.actions.end("cut off");
         self.world.actions.error(&text);

@@ -21,7 +21,7 @@ use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 /// The claim is repeated so long.
@@ -272,7 +272,8 @@ async fn tell_unclaimed(world: &World, reporter: &Reporter) {
     }
 }
 
-/// Works until done or a signal; then work may come to a clean place for a moment.
+/// Works until done, a signal or the deadline, which a chain of slow calls could pass; then work
+/// may come to a clean place for a moment.
 async fn until_signal(
     world: &World,
     signaled: &Signaled,
@@ -283,6 +284,7 @@ async fn until_signal(
     tokio::select! {
         done = &mut work => return done,
         () = world.signaled() => {}
+        () = sleep_until(lease.deadline() + GRACE) => return Err(Halt::Deadline),
     }
     signaled.note();
     lease.halt(Halt::Signal);

@@ -56,6 +56,8 @@ pub(crate) struct Work {
     pub(crate) estranged: Vec<Server>,
     /// Devices that the callback knows to be the agent's, until they are known to be gone.
     pub(crate) known_devices: Vec<String>,
+    /// The agent's server is somebody else's now.
+    pub(crate) server_released: bool,
     /// A destroy has found a server of the agent and deleted it.
     pub(crate) server_deleted: bool,
     /// Addresses of the servers that were deleted: they must have gone with them.

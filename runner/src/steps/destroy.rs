@@ -121,7 +121,8 @@ async fn none_at_work(run: &mut Run) -> Result<Vec<Device>, Halt> {
     loop {
         let left = left_devices(run).await?;
         let at_work = |device: &&Device| device.connected == Some(true);
-        let found = run.work.server_deleted || !run.work.estranged.is_empty();
+        let work = &run.work;
+        let found = work.server_deleted || work.server_released || !work.estranged.is_empty();
         let Some(device) = left.iter().find(at_work).filter(|_| !found) else {
             return Ok(left);
         };

@@ -17,7 +17,8 @@ pub(crate) fn learn(run: &mut Run) {
 
 /// The known servers that still exist and are not among `listed`. Ids are never given again, so
 /// one that is gone is not asked for a second time. One that has neither the agent's name nor its
-/// label any more is left to [`none_estranged`].
+/// label any more stays: a label may say that somebody else manages it now, else
+/// [`none_estranged`] names it.
 pub(crate) async fn servers(run: &mut Run, listed: &[Server]) -> Result<Vec<Server>, Halt> {
     let mut found = Vec::new();
     for id in run.work.known_servers.clone() {
@@ -35,7 +36,13 @@ pub(crate) async fn servers(run: &mut Run, listed: &[Server]) -> Result<Vec<Serv
             }
             Some(server) => {
                 run.work.known_servers.retain(|known| *known != id);
-                run.work.estranged.push(server);
+                if let Some(by) = released_to(&server) {
+                    let text = format!("server {id} is managed by {by:?} now, so it stays");
+                    run.actions.remark("Released", &text);
+                    run.work.server_released = true;
+                } else {
+                    run.work.estranged.push(server);
+                }
             }
         }
     }
@@ -56,10 +63,16 @@ pub(crate) fn none_estranged(run: &Run) -> Result<(), Trouble> {
     }
     Err(Trouble::permanent(format!(
         "made for this agent, and under another name and other labels now: {}; remove it, or call \
-         it {} again, then retry",
+         it {} again, or give it a label managed_by of your own to keep it, then retry",
         names.join(", "),
         run.server_name()
     )))
+}
+
+/// Who manages a server now, when a label says that somebody else does.
+fn released_to(server: &Server) -> Option<&str> {
+    let by = server.labels.get("managed_by")?;
+    (by != "slipway").then_some(by)
 }
 
 /// Whether a server still shows by its name or its label whose it is.

@@ -1,5 +1,5 @@
-//! The rows of the table of faults, those of Hetzner here: what the world does to the attempt, how it ends, and what
-//! shows that the fault was met. It must not know how rows are run.
+//! The rows of the table of faults, those of Hetzner here: what the world does to the attempt,
+//! how it ends, and what shows that the fault was met. It must not know how rows are run.
 
 use crate::{
     fault_rows_tailnet,

@@ -12,7 +12,7 @@ const CANARY: &str = "finch";
 
 /// A variable, a wrong value, and where the mistake shows when it is the only one: a run that
 /// could report does so.
-const WRONG: [(&str, &str, bool); 25] = [
+const WRONG: [(&str, &str, bool); 26] = [
     ("JOB_ID", "finch-job", false),
     ("AGENT_ID", "finch-agent", false),
     ("CALLBACK_URL", "finch-url", false),
@@ -32,6 +32,7 @@ const WRONG: [(&str, &str, bool); 25] = [
     ("FENCE", "finch-fence", false),
     ("GITHUB_RUN_ATTEMPT", "finch-attempt", false),
     ("HEARTBEAT_SECONDS", "finch-seconds", false),
+    ("JOB_STARTED_AT", "finch-started", false),
     ("OPERATION", "finch-operation", false),
     ("INSTALLATION", "-finch-installation", true),
     ("HETZNER_SSH_KEY_ID", "finch-key", true),

@@ -224,6 +224,36 @@ async fn a_run_ends_before_the_job_whose_step_it_is() {
     assert_eq!(lab.unclean(), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_chain_of_slow_answers_does_not_outlast_the_run() {
+    let lab = Lab::new();
+    let rows: Vec<_> = (0..200)
+        .map(|n| serde_json::json!({"id": format!("k{n}")}))
+        .collect();
+    let list = Effect::ReplyReplaced {
+        status: 200,
+        body: FaultBody::Json(serde_json::json!({ "keys": rows })),
+    };
+    let list = Fault::once(Vendor::Tailscale, Method::GET, "/keys?all", list);
+    lab.sim.add_fault(list);
+    let slow = Effect::SlowReply(Duration::from_secs(9));
+    let mut slow = Fault::every(Vendor::Tailscale, slow);
+    slow.path_contains = "/keys/k".to_owned();
+    lab.sim.add_fault(slow);
+    let ended = lab.run(&provision(1)).await;
+    assert_eq!(ended.end, End::Failed);
+    assert!(ended.took < Duration::from_secs(800), "{:?}", ended.took);
+    assert!(
+        ended
+            .last()
+            .error
+            .as_ref()
+            .unwrap()
+            .contains("no time left")
+    );
+    assert_eq!(lab.unclean(), None);
+}
+
 /// The success is held back until 3.4 s after the signal, and refused then.
 #[tokio::test(start_paused = true)]
 async fn a_success_refused_after_a_signal_is_taken_back_in_time() {

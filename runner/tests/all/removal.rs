@@ -133,6 +133,18 @@ async fn a_server_that_somebody_made_their_own_is_named_and_not_touched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_somebody_else_manages_now_is_released() {
+    let lab = made_under_other_settings().await;
+    let id = lab.sim.world().servers[0].id;
+    lab.rename(id, "theirs").await;
+    lab.relabel(id, &[("managed_by", "them")]).await;
+    let ended = lab.run(&Attempt::new(Operation::Destroy, 2)).await;
+    assert_eq!(ended.end, End::Done, "{:#?}", ended.last());
+    let world = lab.sim.world();
+    assert_eq!((world.servers.len(), world.devices.len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_the_lists_show_late_is_removed_all_the_same() {
     let lab = Lab::new();
     lab.sim.turn(Knob::ServerListLag(Duration::from_secs(3)));

@@ -46,7 +46,7 @@ impl Scene {
     pub(crate) async fn prepared_in(config: SimConfig, operation: Operation) -> Self {
         let mut stage = Stage::with(config).await;
         // The heart does not beat meanwhile: when it would depends on the moment.
-        stage.set("HEARTBEAT_SECONDS", "600");
+        stage.set("HEARTBEAT_SECONDS", "85");
         let doors = Doors::before(&mut stage).await;
         let before: &[Operation] = match operation {
             Operation::Provision | Operation::Configure => &[],

@@ -25,7 +25,7 @@ pub(crate) const SECRETS: [&str; 3] = [SECRET, HETZNER_TOKEN, TAILSCALE_SECRET];
 struct Setting(&'static str, &'static str, &'static [&'static str], bool);
 
 /// Every variable that a canary fits into. What shows where is shown there on purpose.
-const SETTINGS: [Setting; 27] = [
+const SETTINGS: [Setting; 28] = [
     Setting("CALLBACK_SECRET", SECRET, &[], false),
     Setting("HETZNER_API_TOKEN", HETZNER_TOKEN, &[], false),
     Setting(
@@ -66,7 +66,8 @@ const SETTINGS: [Setting; 27] = [
     Setting("GITHUB_RUN_ATTEMPT", "77000077", &["reports"], false),
     // Not read where an argument says what to do.
     Setting("OPERATION", "finch-operation", &[], false),
-    Setting("HEARTBEAT_SECONDS", "99000099", &[], false),
+    Setting("HEARTBEAT_SECONDS", "000000000000073", &[], false),
+    Setting("JOB_STARTED_AT", "99000099000", &[], false),
     Setting("GITHUB_OUTPUT", "finch-output", &[], false),
     Setting("GITHUB_STEP_SUMMARY", "finch-summary", &[], false),
     Setting("RUNNER_MARKER", "finch-marker", &[], false),

@@ -50,6 +50,20 @@ async fn a_tampered_runner_is_refused_and_never_run() {
 }
 
 #[tokio::test]
+async fn a_runner_that_nobody_attests_is_never_run() {
+    let mut stage = Stage::new(quick()).await;
+    stage.vars.insert("VERIFY_ATTESTATION", "true".to_owned());
+    fs::write(stage.path("doubts"), "").unwrap();
+    let ran = stage.run().await;
+    let refused = ran.log.contains("Failure - Main Fetch the pinned runner");
+    assert!(!ran.good && refused, "{}", ran.log);
+    assert!(stage.calls().contains("gh attestation verify"));
+    assert!(!stage.calls().contains("cargo"));
+    assert_eq!(stage.receiver.reports(), []);
+    assert_eq!(stage.sim.world().calls, []);
+}
+
+#[tokio::test]
 async fn without_a_pin_or_without_the_release_the_runner_is_built() {
     let unpinned = Stage::unpinned(quick()).await;
     let gone = Stage::new(quick()).await;
