@@ -177,7 +177,8 @@ impl Store {
     }
 
     /// GitHub surely did not start the run: the job waits with its reason, and no retry is used
-    /// up. Answers the job that is queued now; none when the attempt went on meanwhile.
+    /// up. Answers the job that is queued now; none when nothing is wanted any more, or when the
+    /// attempt went on meanwhile.
     ///
     /// # Errors
     /// When the database does not take it.

@@ -59,6 +59,48 @@ async fn walked(walk: &mut Walk<'_>, act: Act) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Changes of power that fail while what is wanted changes; chance seldom comes there.
+#[tokio::test]
+async fn half_done_changes_of_power_move_the_facts_as_the_domain_says() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let paid = Act::News(News::Active);
+    let [overdue, stop, start] = [
+        Act::News(News::PastDue),
+        Act::Command(Command::Stop),
+        Act::Command(Command::Start),
+    ];
+    let failures = [
+        Act::Fail(ErrorClass::Transient),
+        Act::Fail(ErrorClass::Permanent),
+        Act::Expire,
+        Act::Refuse,
+    ];
+    for (rest, run) in [(stop, start), (overdue, paid)] {
+        for failure in failures {
+            for last in [Act::Succeed, Act::Fail(ErrorClass::Permanent)] {
+                world.clear().await;
+                let mut walk = Walk::new(&world, &client);
+                let stopping = [paid, Act::Open, Act::Succeed, rest, Act::Open, run, failure];
+                let starting = [
+                    Act::Open,
+                    last,
+                    rest,
+                    Act::Open,
+                    Act::Succeed,
+                    run,
+                    Act::Open,
+                ];
+                let stopped = [rest, failure, Act::Open, last, run, Act::Open, Act::Succeed];
+                for act in [&stopping[..], &starting, &stopped].concat() {
+                    walked(&mut walk, act).await.unwrap();
+                    world.check().await;
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn every_statement_moves_the_facts_as_the_domain_says() {
     let runtime = tokio::runtime::Builder::new_current_thread()

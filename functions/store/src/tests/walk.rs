@@ -234,7 +234,9 @@ impl<'world> Walk<'world> {
                 };
                 let (agent, fence) = (attempt.agent_id, attempt.fence);
                 let refused = world.store.refuse_attempt(agent, fence, refusal, now);
-                if refused.await.unwrap().is_none() {
+                let waits = refused.await.unwrap();
+                // Nothing waits either when the job is no longer wanted.
+                if waits.is_none() && self.row().await.0.live.is_some() {
                     assert!(self.claimed, "an unclaimed attempt can be refused");
                     return Vec::new();
                 }
