@@ -68,6 +68,8 @@ struct InstanceView {
     tailscale_ip: String,
     server_name: Option<String>,
     created_at: String,
+    /// Since when it was not found at Hetzner.
+    missing_since: Option<String>,
 }
 
 /// A state the agent came into, or a step an attempt took.
@@ -159,6 +161,7 @@ impl InstanceView {
             tailscale_ip: instance.tailscale_ip.clone(),
             server_name: instance.server_name.clone(),
             created_at: rfc3339(instance.created_at),
+            missing_since: instance.missing_since.map(rfc3339),
         }
     }
 }
@@ -167,7 +170,10 @@ fn allowed(status: &AgentStatus) -> Vec<Command> {
     Command::ALL
         .iter()
         .copied()
-        .filter(|command| permit(status.facts, *command) == Permission::Allowed)
+        .filter(|command| {
+            permit(status.facts, *command) == Permission::Allowed
+                || *command == Command::Retry && status.may_remake()
+        })
         .collect()
 }
 

@@ -169,6 +169,15 @@ impl Deps {
             let (server_id, agent_id, why) = (&stray.server_id, &stray.agent_id, &stray.why);
             tracing::error!(server_id, agent_id, why, "a server belongs to nobody");
         }
+        for missing in &swept.missing {
+            let (agent_id, server_id) = (missing.agent_id, &missing.server_id);
+            tracing::error!(
+                %agent_id,
+                server_id,
+                "the server of this agent was not found at Hetzner: it was removed by hand, or its \
+                 labels were changed"
+            );
+        }
         for job in swept.queued {
             tracing::warn!(job_id = %job, "a server of an agent that is over is to be removed");
             self.nudge(job, now, now).await;

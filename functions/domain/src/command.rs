@@ -1,6 +1,6 @@
 //! What an owner may command, and when. It must not know who asks or how.
 
-use crate::{Facts, JobKind, Payment, Wish, reconcile, words::words};
+use crate::{Existing, Facts, JobKind, Payment, Wanted, Wish, reconcile, wanted, words::words};
 
 words! {
     /// What an owner or operator commands.
@@ -56,11 +56,28 @@ pub fn permit(facts: Facts, command: Command) -> Permission {
         Command::Retry if busy => Permission::Busy,
         Command::Retry => Permission::Nothing,
         Command::Stop if facts.wish == Wish::Stop && !gave_up(JobKind::Stop) => Permission::Done,
-        Command::Stop if !busy && facts.existing == crate::Existing::Nothing => Permission::Nothing,
+        Command::Stop if !busy && facts.existing == Existing::Nothing => Permission::Nothing,
         Command::Start if facts.payment == Payment::PastDue => Permission::Unpaid,
         Command::Start if facts.wish == Wish::Run && !gave_up(JobKind::Start) => Permission::Done,
         Command::Stop | Command::Start => Permission::Allowed,
     }
+}
+
+/// Whether the operator's retry may have the agent's machine made anew, provided that the machine
+/// was found missing. That is no fact: facts move an agent by themselves, and a machine that does
+/// not show may only have lost its labels. The old data is gone with it, so the machine must be
+/// wanted running, and nothing be at work that could still find it.
+pub fn may_remake(facts: Facts) -> bool {
+    let had_machine = match facts.existing {
+        Existing::Unconfigured | Existing::Running | Existing::Stopped | Existing::Unsettled => {
+            true
+        }
+        Existing::Nothing | Existing::Making | Existing::Doubt => false,
+    };
+    had_machine
+        && wanted(facts.payment, facts.wish) == Wanted::Running
+        && facts.live.is_none()
+        && reconcile(facts).is_none()
 }
 
 impl Command {
@@ -78,7 +95,7 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Change, Existing, decisions};
+    use crate::{Change, decisions};
     use Permission::{Allowed, Done, Nothing, Unpaid};
 
     #[test]
@@ -105,6 +122,53 @@ mod tests {
                 assert_ne!(permit(facts, Command::Start), Allowed);
                 assert_ne!(permit(facts, Command::Stop), Allowed);
             }
+        }
+    }
+
+    #[test]
+    fn a_machine_is_made_anew_only_when_it_is_wanted_running_and_nothing_is_at_work() {
+        let active = Facts {
+            payment: Payment::Active,
+            existing: Existing::Running,
+            ..Facts::NEW
+        };
+        let gave_up = |existing, gave_up| Facts {
+            existing,
+            gave_up: Some(gave_up),
+            ..active
+        };
+        for facts in [active, gave_up(Existing::Unsettled, JobKind::Start)] {
+            let after = facts.after(Change::Remade).unwrap();
+            assert_eq!(reconcile(after), Some(JobKind::Provision), "{facts:?}");
+            assert_eq!(after.after(Change::Remade), None, "it is at work");
+        }
+        for (facts, ..) in decisions().filter(|(facts, ..)| may_remake(*facts)) {
+            let after = facts.after(Change::Remade).unwrap();
+            assert_eq!(reconcile(after), Some(JobKind::Provision), "{facts:?}");
+        }
+        for facts in [
+            Facts::NEW,
+            gave_up(Existing::Doubt, JobKind::Provision),
+            gave_up(Existing::Nothing, JobKind::Provision),
+            Facts {
+                live: Some(JobKind::Stop),
+                ..active
+            },
+            Facts {
+                existing: Existing::Stopped,
+                ..active
+            },
+            Facts {
+                wish: Wish::Stop,
+                ..gave_up(Existing::Unsettled, JobKind::Stop)
+            },
+            Facts {
+                payment: Payment::PastDue,
+                existing: Existing::Stopped,
+                ..active
+            },
+        ] {
+            assert!(!may_remake(facts), "{facts:?}");
         }
     }
 

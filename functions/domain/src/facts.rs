@@ -1,6 +1,6 @@
 //! The facts about an agent that decide everything else, and how each change moves them.
 
-use crate::{JobKind, Payment, reconcile, words::words};
+use crate::{JobKind, Payment, may_remake, reconcile, words::words};
 
 words! {
     /// What the owner wishes. Delete absorbs.
@@ -102,6 +102,8 @@ pub enum Change {
     GaveUp(Ending),
     /// A server of an agent that is over was seen.
     Found,
+    /// Its machine was found missing, and the operator has it made anew.
+    Remade,
 }
 
 /// What payment and wish together ask for.
@@ -226,18 +228,7 @@ impl Facts {
                     ..self
                 })
             }
-            Change::Ended(ending) => {
-                let kind = self.live.filter(|kind| kind.may_end(ending))?;
-                let well = matches!(ending, Ending::Ready | Ending::AwaitingCredentials);
-                Some(Self {
-                    live: None,
-                    existing: effect(kind, ending, self.existing),
-                    gave_up: self
-                        .gave_up
-                        .filter(|gave_up| !well || !kind.makes_good(*gave_up)),
-                    ..self
-                })
-            }
+            Change::Ended(ending) => self.ended(ending, false),
             Change::Found => {
                 let over = self.wish == Wish::Delete || self.payment == Payment::Canceled;
                 let leftover = over && self.existing == Existing::Nothing && self.live.is_none();
@@ -246,15 +237,25 @@ impl Facts {
                     ..self
                 })
             }
-            Change::GaveUp(ending) => {
-                let kind = self.live.filter(|kind| kind.may_end(ending))?;
-                Some(Self {
-                    live: None,
-                    existing: effect(kind, ending, self.existing),
-                    gave_up: Some(kind),
-                    ..self
-                })
-            }
+            Change::Remade => may_remake(self).then_some(Self {
+                existing: Existing::Doubt,
+                gave_up: None,
+                ..self
+            }),
+            Change::GaveUp(ending) => self.ended(ending, true),
         }
+    }
+
+    /// The facts after the live attempt, and whether its kind of job was given up with it.
+    fn ended(self, ending: Ending, gives_up: bool) -> Option<Self> {
+        let kind = self.live.filter(|kind| kind.may_end(ending))?;
+        let well = matches!(ending, Ending::Ready | Ending::AwaitingCredentials);
+        let still = self.gave_up.filter(|it| !well || !kind.makes_good(*it));
+        Some(Self {
+            live: None,
+            existing: effect(kind, ending, self.existing),
+            gave_up: if gives_up { Some(kind) } else { still },
+            ..self
+        })
     }
 }

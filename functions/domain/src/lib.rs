@@ -14,7 +14,7 @@ mod retry;
 mod states;
 mod timestamp;
 
-pub use command::{Command, Permission, permit};
+pub use command::{Command, Permission, may_remake, permit};
 pub use deadlines::{
     DOOM_PATIENCE, INSPECT_AFTER, LEASE, Overdue, START_LIMIT, Sight, TIMER_SLACK, WORK_LIMIT,
     Watched, inspect,

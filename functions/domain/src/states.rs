@@ -235,6 +235,8 @@ impl Machine for AgentState {
         (
             Self::Active,
             &[
+                // Its machine was found missing.
+                Self::Provisioning,
                 Self::AwaitingCredentials,
                 Self::Stopping,
                 // A stop was given up, and then running was wanted: it may have had its effect.
@@ -244,7 +246,12 @@ impl Machine for AgentState {
         ),
         (
             Self::AwaitingCredentials,
-            &[Self::Active, Self::Stopping, Self::Deleting],
+            &[
+                Self::Provisioning,
+                Self::Active,
+                Self::Stopping,
+                Self::Deleting,
+            ],
         ),
         (
             Self::Stopping,

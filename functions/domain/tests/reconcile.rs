@@ -11,6 +11,7 @@ fn changes() -> Vec<Change> {
         Change::Configuration,
         Change::Opened,
         Change::Found,
+        Change::Remade,
         Change::Confirmed,
     ];
     changes.extend(Payment::ALL.iter().copied().map(Change::Payment));

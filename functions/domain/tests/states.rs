@@ -42,6 +42,7 @@ fn events() -> Vec<(String, Event)> {
             Change::GaveUp(Ending::Unreported),
         ),
         ("a server of it is found", Change::Found),
+        ("its missing machine is made anew", Change::Remade),
         ("another payment, or another cancel", Change::Confirmed),
     ];
     let others = others.map(|(name, change)| (name.to_owned(), Event::Of(change)));
@@ -172,7 +173,7 @@ fn every_state_meets_every_event() {
         .count();
     // One more row per state is the head of its table.
     assert_eq!(rows, AgentState::ALL.len() * (events().len() + 1));
-    assert_eq!(events().len(), 4 + 4 + 10);
+    assert_eq!(events().len(), 4 + 4 + 11);
 }
 
 #[test]

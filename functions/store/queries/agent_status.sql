@@ -13,7 +13,7 @@ SELECT
     attempt.failed_step,
     failed.error_class AS failed_class, failed.step AS failed_after,
     instance.server_id, instance.server_ip, instance.tailscale_ip, instance.server_name,
-    instance.created_at AS instance_created_at,
+    instance.created_at AS instance_created_at, instance.missing_since,
     (SELECT coalesce(jsonb_agg(jsonb_build_object('machine', machine, 'new', new,
                 'fence', fence, 'at', (extract(epoch FROM at) * 1000000)::bigint) ORDER BY id),
             '[]')

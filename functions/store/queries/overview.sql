@@ -24,6 +24,11 @@ SELECT
         FROM strays WHERE gone_at IS NULL ORDER BY first_seen DESC LIMIT $2) t
     ) AS strays,
     (SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') FROM (
+        SELECT agent_id, server_id, (extract(epoch FROM missing_since) * 1000000)::bigint AS since
+        FROM instances WHERE missing_since IS NOT NULL AND released_at IS NULL
+        ORDER BY missing_since DESC LIMIT $2) t
+    ) AS missing,
+    (SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') FROM (
         SELECT subscription_id AS what, payment AS says,
                (extract(epoch FROM created_at) * 1000000)::bigint AS since
         FROM subscriptions WHERE agent_id IS NULL AND payment IN ('active', 'past_due')

@@ -47,6 +47,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     known agents;
     ruled decision;
+    remakes boolean;
 BEGIN
     IF key IS NOT NULL THEN
         PERFORM pg_advisory_xact_lock(hashtext(key));
@@ -72,15 +73,21 @@ BEGIN
     WHERE (d.payment, d.wish, d.existing, d.gave_up, d.live, d.config_pending) =
           (known.payment, known.wish, known.existing, known.gave_up, known.live,
            known.config_pending);
-    verdict := CASE command WHEN 'retry' THEN ruled.may_retry WHEN 'stop' THEN ruled.may_stop
+    -- Only the operator knows whether a machine that is missing is gone, and its data with it.
+    remakes := command = 'retry' AND by = 'operator' AND ruled.may_remake AND EXISTS (
+        SELECT FROM instances i WHERE i.agent_id = agent AND i.released_at IS NULL
+            AND i.missing_since IS NOT NULL);
+    verdict := CASE WHEN remakes THEN 'allowed' ELSE
+               CASE command WHEN 'retry' THEN ruled.may_retry WHEN 'stop' THEN ruled.may_stop
                             WHEN 'start' THEN ruled.may_start WHEN 'delete' THEN ruled.may_delete
-               END;
+               END END;
     running := CASE WHEN known.live <> 'none' THEN known.live ELSE known.queued_kind END;
     IF verdict = 'allowed' THEN
         PERFORM set_config('slipway.cause', by, true);
         UPDATE agents a SET
             wish = CASE command WHEN 'stop' THEN 'stop' WHEN 'start' THEN 'run'
                                 WHEN 'delete' THEN 'delete' ELSE a.wish END,
+            existing = CASE WHEN remakes THEN 'doubt' ELSE a.existing END,
             gave_up = 'none',
             reason = NULL,
             fresh_job_id = fresh_job,

@@ -80,3 +80,31 @@ BEGIN
             AND s.last_seen < now;
     END IF;
 END $$;
+
+-- Which machines are there, and which an agent should have and were not seen. An agent's state does
+-- not follow from it: a machine whose labels were changed is missing as well.
+CREATE OR REPLACE FUNCTION find_missing(
+    job uuid, report_fence bigint, seen_servers text[], now timestamptz)
+RETURNS TABLE (server_id text, agent_id uuid)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    settled constant timestamptz := now - interval '2 minutes';
+BEGIN
+    UPDATE instances i SET missing_since = NULL
+    WHERE i.missing_since IS NOT NULL AND i.released_at IS NULL
+        AND i.server_id = ANY (seen_servers);
+    -- As with strays, only a short list of everything shows what is not there.
+    IF cardinality(seen_servers) < 200 AND EXISTS (
+        SELECT FROM attempts t
+        WHERE t.job_id = job AND t.fence = report_fence AND t.inventory_asked) THEN
+        RETURN QUERY
+        UPDATE instances i SET missing_since = now
+        FROM agents a
+        WHERE a.agent_id = i.agent_id AND i.released_at IS NULL AND i.missing_since IS NULL
+            AND i.server_id <> ALL (seen_servers)
+            AND a.existing IN ('unconfigured', 'running', 'stopped', 'unsettled')
+            AND a.live = 'none' AND a.queued_kind = 'none' AND a.updated_at <= settled
+        RETURNING i.server_id, i.agent_id;
+    END IF;
+END $$;

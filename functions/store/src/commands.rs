@@ -41,6 +41,9 @@ pub enum CreateOutcome {
     KeyReused,
 }
 
+/// The operator's name in commands and in the timeline.
+pub const OPERATOR: &str = "operator";
+
 /// A command.
 #[derive(Debug, Clone)]
 pub struct CommandRecord<'a> {
@@ -48,7 +51,7 @@ pub struct CommandRecord<'a> {
     pub agent_id: AgentId,
     /// What.
     pub command: Command,
-    /// Who, for the timeline.
+    /// Who, for the timeline. [`OPERATOR`] alone may have a missing machine made anew by a retry.
     pub by: &'a str,
     /// Under which key.
     pub key: Option<CommandKey>,

@@ -5,7 +5,7 @@ use crate::{
     row::{get, time, timestamp},
     statement,
 };
-use domain::{Fence, JobId, Timestamp};
+use domain::{AgentId, Fence, JobId, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -50,6 +50,17 @@ pub struct Stray {
     pub last_seen: Timestamp,
 }
 
+/// A machine that an agent should have and that was not seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Whose it is.
+    pub agent_id: AgentId,
+    /// Hetzner's id.
+    pub server_id: String,
+    /// Since when it is missing.
+    pub since: Timestamp,
+}
+
 /// What an inventory led to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -57,12 +68,14 @@ pub struct Swept {
     pub strays: Vec<Stray>,
     /// Destroy jobs for what is left of agents that are over: nudge for them.
     pub queued: Vec<JobId>,
+    /// Missing since now: tell people.
+    pub missing: Vec<Missing>,
 }
 
 impl Store {
     /// Takes an inventory. What belongs to an agent of ours that is over, and on which nothing is
-    /// at work, gets a destroy job; everything else that is odd is kept for people. Nothing is
-    /// deleted by it.
+    /// at work, gets a destroy job; everything else that is odd is kept for people: servers that
+    /// belong to nobody, and machines that are missing. Nothing is deleted or changed by it.
     ///
     /// # Errors
     /// When the database does not take it; nothing changed then.
@@ -94,6 +107,12 @@ impl Store {
         for row in &rows {
             if let Some(job) = get::<Option<_>>(from, row, "queued_job")? {
                 swept.queued.push(JobId(job));
+            } else if let Some(agent_id) = get::<Option<_>>(from, row, "misses")? {
+                swept.missing.push(Missing {
+                    agent_id: AgentId(agent_id),
+                    server_id: get(from, row, "server_id")?,
+                    since: now,
+                });
             } else {
                 swept.strays.push(stray(row)?);
             }

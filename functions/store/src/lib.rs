@@ -21,11 +21,13 @@ mod tests;
 
 pub use attempts::{ExpiredAttempt, Expiry, OpenedAttempt, OverdueAttempt, Refusal, Waiting};
 pub use cancels::RunCancel;
-pub use commands::{CommandKey, CommandOutcome, CommandRecord, CreateOutcome, DraftAgent};
+pub use commands::{
+    CommandKey, CommandOutcome, CommandRecord, CreateOutcome, DraftAgent, OPERATOR,
+};
 pub use connect::{ConnectConfig, Store};
 pub use error::StoreError;
 pub use events::{Checkout, CheckoutRecord, EventOutcome, EventRecord};
-pub use inventory::{InventoryRecord, SeenServer, Stray, Swept};
+pub use inventory::{InventoryRecord, Missing, SeenServer, Stray, Swept};
 pub use lists::{
     AgentFilter, AgentRow, Conflict, OverdueJob, Overview, PageMark, TimelineEntry, Unjoined,
 };

@@ -1,7 +1,7 @@
 //! Reads what an operator looks at: lists of agents, an agent's timeline, the overview.
 
 use crate::{
-    Store, StoreError, Stray,
+    Missing, Store, StoreError, Stray,
     row::{get, time, timestamp, word},
     statement::{self, Statement},
 };
@@ -134,6 +134,8 @@ pub struct Overview {
     pub failures: Vec<(String, i64)>,
     /// Servers that belong to nobody, or are an agent's second.
     pub strays: Vec<Stray>,
+    /// Machines that agents should have and that are not there, newest first.
+    pub missing: Vec<Missing>,
     /// Money that belongs to no agent.
     pub unjoined: Vec<Unjoined>,
     /// Checkouts that named an agent of another subscription.
@@ -215,6 +217,13 @@ impl Store {
                     why: one.text("why")?,
                     first_seen: one.time("first_seen")?,
                     last_seen: one.time("last_seen")?,
+                })
+            })?,
+            missing: list("missing")?.map(|one| {
+                Ok(Missing {
+                    agent_id: one.parsed("agent_id")?,
+                    server_id: one.text("server_id")?,
+                    since: one.time("since")?,
                 })
             })?,
             unjoined: list("unjoined")?.map(|one| {

@@ -7,7 +7,7 @@ use crate::{
 };
 use domain::{
     AgentState, AttemptState, Command, Ending, Existing, JobKind, JobState, Machine, Payment, Wish,
-    decisions, effect, permit,
+    decisions, effect, may_remake, permit,
 };
 use secrecy::ExposeSecret;
 use std::fmt::Display;
@@ -66,10 +66,10 @@ async fn write_rules(transaction: &Transaction<'_>) -> Result<(), tokio_postgres
         transaction.batch_execute(routine).await?;
     }
     let decision = "INSERT INTO decision
-        SELECT a, b, c, d, e, f::boolean, g, h, i::boolean, j, k, l, m
+        SELECT a, b, c, d, e, f::boolean, g, h, i::boolean, j, k, l, m, n::boolean
         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                     $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-                    $13::text[]) AS rows (a, b, c, d, e, f, g, h, i, j, k, l, m)";
+                    $13::text[], $14::text[]) AS rows (a, b, c, d, e, f, g, h, i, j, k, l, m, n)";
     insert(transaction, decision, decision_rows()).await?;
     let effect = "INSERT INTO effect SELECT * FROM
         unnest($1::text[], $2::text[], $3::text[], $4::text[])";
@@ -140,6 +140,7 @@ fn decision_rows() -> Columns {
                 &permit(facts, Command::Stop),
                 &permit(facts, Command::Start),
                 &permit(facts, Command::Delete),
+                &may_remake(facts),
             ],
         );
     }

@@ -130,6 +130,17 @@ pub struct InstanceStatus {
     pub server_name: Option<String>,
     /// When it became the agent's.
     pub created_at: Timestamp,
+    /// Since when it was not found at Hetzner; none when all is well.
+    pub missing_since: Option<Timestamp>,
+}
+
+impl AgentStatus {
+    /// Whether the operator's retry has a machine made anew that was found missing.
+    pub fn may_remake(&self) -> bool {
+        let instance = self.instance.as_ref();
+        instance.is_some_and(|instance| instance.missing_since.is_some())
+            && domain::may_remake(self.facts)
+    }
 }
 
 /// Something an agent passed.
@@ -289,6 +300,7 @@ fn instance(row: &Row) -> Result<Option<InstanceStatus>, StoreError> {
         tailscale_ip: get(FROM, row, "tailscale_ip")?,
         server_name: get(FROM, row, "server_name")?,
         created_at: timestamp(get(FROM, row, "instance_created_at")?),
+        missing_since: maybe_time(FROM, row, "missing_since")?,
     }))
 }
 

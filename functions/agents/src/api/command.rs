@@ -12,14 +12,11 @@ use axum::{Json, body::Body, http::StatusCode};
 use domain::{AgentId, Command, JobId, JobKind, Permission, Timestamp};
 use host::{ApiError, Nudge};
 use std::time::Duration;
-use store::{CommandOutcome, CommandRecord};
-
-/// Who commands here, in the timeline.
-const BY: &str = "operator";
+use store::{CommandOutcome, CommandRecord, OPERATOR};
 
 type Answer = Result<(StatusCode, Json<AgentView>), ApiError>;
 
-/// `POST /agents/{id}/provision`: try again what was given up.
+/// `POST /agents/{id}/provision`: try again what was given up, or make a missing machine anew.
 pub(super) async fn retry(operator: Operator, id: Named, key: Key, body: Body) -> Answer {
     run(operator, id, key, body, Command::Retry).await
 }
@@ -51,7 +48,7 @@ async fn run(
     let record = CommandRecord {
         agent_id,
         command,
-        by: BY,
+        by: OPERATOR,
         key: key.of(&format!("{command} {agent_id}"), ""),
         fresh_job_id: JobId(deps.entropy.uuid_v7(now)),
     };

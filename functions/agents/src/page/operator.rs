@@ -254,6 +254,7 @@ impl Console<'_> {
         told.overdue.is_empty()
             && told.failures.is_empty()
             && told.strays.is_empty()
+            && told.missing.is_empty()
             && told.unjoined.is_empty()
             && told.conflicts.is_empty()
     }

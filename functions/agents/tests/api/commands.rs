@@ -12,6 +12,7 @@ use domain::{AgentId, Fence, JobId, News};
 use futures_util::future::join_all;
 use host::Nudge;
 use serde_json::{Value, json};
+use store::{InventoryRecord, ReportSaid};
 use uuid::Uuid;
 
 fn path(end: &str) -> String {
@@ -63,6 +64,36 @@ async fn an_agent_is_stopped_started_and_deleted() {
         world.store.contradictions().await.unwrap(),
         Vec::<String>::new()
     );
+}
+
+#[tokio::test]
+async fn a_machine_that_is_missing_is_made_anew_when_the_operator_says_so() {
+    let world = World::new().await;
+    world.pay(at(9)).await;
+    world.open().await;
+    world.report(1, None, ReportSaid::Progress).await;
+    world.report(2, None, done()).await;
+    let active = world.agent().await;
+    assert_eq!(active["instance"]["missing_since"], Value::Null);
+    assert_eq!(active["allowed"], json!(["stop", "delete"]));
+    let inventory = InventoryRecord {
+        job_id: JOB,
+        fence: Fence(1),
+        installation: "default",
+        seen: &[],
+        fresh_job_ids: &[],
+    };
+    let swept = world.store.take_inventory(&inventory, at(600)).await;
+    assert_eq!(swept.unwrap().missing.len(), 1);
+    let missing = world.agent().await;
+    assert_eq!(missing["status"], "active");
+    assert_eq!(missing["instance"]["missing_since"], "2027-01-15T08:10:00Z");
+    assert_eq!(missing["allowed"], json!(["retry", "stop", "delete"]));
+    world.queue.take();
+    let making = world.post(&path("/provision"), None).await.expect(202);
+    assert_eq!(making["status"], "provisioning");
+    assert_eq!(making["job"]["kind"], "provision");
+    assert_eq!(world.queue.take(), [nudge(job(&making))]);
 }
 
 #[tokio::test]

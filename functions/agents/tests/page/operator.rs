@@ -74,6 +74,44 @@ async fn strays_are_shown_with_their_labels() {
 }
 
 #[tokio::test]
+async fn a_machine_that_is_not_there_is_shown_to_the_operator_and_offered_to_nobody() {
+    let world = World::new().await;
+    let life = &world.life;
+    life.activate("Ada's agent").await;
+    world.pass(600);
+    let status = life.store.agent_status(life.agent_id, world.now()).await;
+    let status = status.unwrap().unwrap();
+    let job = status.job.unwrap();
+    let inventory = InventoryRecord {
+        job_id: job.job_id,
+        fence: job.attempt.unwrap().fence,
+        installation: "default",
+        seen: &[],
+        fresh_job_ids: &[],
+    };
+    let swept = life.store.take_inventory(&inventory, world.now()).await;
+    assert_eq!(swept.unwrap().missing.len(), 1);
+    let server = format!("<code>{}</code>", status.instance.unwrap().server_id);
+    let link = format!("<a href=\"/?agent={}\">", life.agent_id);
+    let page = world.operator("/").await;
+    page.says(&[
+        "Servers that were not found at Hetzner, newest first",
+        &server,
+        &link,
+    ]);
+    page.never_says(&["Nothing is overdue"]);
+    let page = world.operator(&format!("/?agent={}", life.agent_id)).await;
+    page.says(&["was not found at Hetzner since", "its labels were changed"]);
+    // Whoever owns it sees what he saw before, and cannot bring about that its data is lost.
+    for _ in 0..2 {
+        let page = world.look().await;
+        page.says(&["Your agent is running"]);
+        assert_eq!(page.buttons(), ["stop"]);
+        world.press("retry").await;
+    }
+}
+
+#[tokio::test]
 async fn a_list_that_may_be_cut_says_so() {
     let world = World::new().await;
     for number in 1..=21 {

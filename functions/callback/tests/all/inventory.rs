@@ -63,6 +63,41 @@ async fn servers_of_unknown_agents_are_kept_for_people_and_never_removed() {
 }
 
 #[tokio::test]
+async fn a_machine_that_a_whole_list_lacks_is_kept_for_people() {
+    let world = World::new().await;
+    world.active(Vec::new()).await;
+    let missing = || async { world.store.overview(NOW).await.unwrap().missing };
+    assert_eq!(missing().await, [], "it was made just now");
+    let now = world.later(700);
+    let mut paid = crate::world::payment();
+    paid.event_id = "evt_2".parse().unwrap();
+    paid.subscription_id = Some("sub_2".parse().unwrap());
+    paid.fresh_job_id = domain::JobId(uuid::Uuid::from_u128(20));
+    let checkout = paid.checkout.as_mut().unwrap();
+    checkout.session_id = "cs_2".to_owned();
+    checkout.agent_id = domain::AgentId(uuid::Uuid::from_u128(21));
+    world.store.record_event(&paid, now).await.unwrap();
+    let call = uuid::Uuid::from_u128(22);
+    let opened = world.store.open_due_attempts(now, 1, call).await.unwrap();
+    let said = |seq, said| Report {
+        job_id: opened[0].job_id.to_string(),
+        sender: world.sender("44", 1),
+        ..report(seq, said)
+    };
+    let (_, reply) = world.report(&said(1, Said::Provisioning)).await;
+    assert_eq!(reply["inventory"], true);
+    let mut done = said(2, Said::Running);
+    done.facts = facts();
+    done.facts.server_id = Some("8".to_owned());
+    done.inventory = Some(vec![row("8", &opened[0].agent_id.to_string())]);
+    assert_eq!(world.report(&done).await.0, 200);
+    let missing = missing().await;
+    assert_eq!(missing.len(), 1);
+    assert_eq!((missing[0].agent_id, &*missing[0].server_id), (AGENT, "7"));
+    assert_eq!(world.status().await.state, AgentState::Active);
+}
+
+#[tokio::test]
 async fn only_one_runner_in_ten_minutes_is_asked_for_everything() {
     let world = World::new().await;
     let claim = || async { world.report(&report(1, Said::Provisioning)).await.1 };

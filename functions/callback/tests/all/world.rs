@@ -83,6 +83,23 @@ impl World {
         }
     }
 
+    /// A run's attempt, writing now.
+    pub(crate) fn sender(&self, run_id: &str, fence: i64) -> Sender {
+        let seconds = i64::try_from(self.seconds.load(Ordering::Relaxed)).unwrap();
+        match sender(run_id, fence) {
+            Sender::Attempt {
+                fence,
+                run,
+                sent_at,
+            } => Sender::Attempt {
+                fence,
+                run,
+                sent_at: sent_at + seconds,
+            },
+            Sender::FirstVersion => Sender::FirstVersion,
+        }
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();

@@ -18,6 +18,8 @@ pub(super) enum Stage {
     Doomed,
     /// Active once, its stop claimed.
     Stopping,
+    /// Active, and its machine was not found.
+    Missing,
     /// A clean-up after a provision that gave up, claimed.
     CleaningUp,
     /// Canceled, destroyed, and long at rest.
@@ -57,11 +59,13 @@ pub(super) enum Act {
     Wait,
     Remember,
     TakeInventory,
+    /// A whole inventory without its machine.
+    Miss,
 }
 
 use Act::{
     Abort, Accept, Cancel, CancelRun, Claim, ClaimByOtherRun, Delete, DeleteUnderKey,
-    DispatchAgain, Expire, FailPermanent, FailTransient, Join, KeepRunCancel, Open, PayAgain,
+    DispatchAgain, Expire, FailPermanent, FailTransient, Join, KeepRunCancel, Miss, Open, PayAgain,
     PayOtherSubscription, RecordEvent, Refund, Refuse, Remember, Retry, Start, Step, Stop,
     StopUnderKey, Succeed, TakeInventory, Wait,
 };
@@ -180,6 +184,20 @@ const STOPPING: &[Act] = &[
     Wait,
     TakeInventory,
 ];
+const MISSING: &[Act] = &[
+    PayAgain,
+    Cancel,
+    Refund,
+    Retry,
+    Stop,
+    Start,
+    Delete,
+    StopUnderKey,
+    Open,
+    Succeed,
+    TakeInventory,
+    Miss,
+];
 const CLEANING_UP: &[Act] = &[
     PayAgain,
     Cancel,
@@ -221,6 +239,7 @@ impl Stage {
             Self::Claimed => CLAIMED,
             Self::Doomed => DOOMED,
             Self::Stopping => STOPPING,
+            Self::Missing => MISSING,
             Self::CleaningUp => CLEANING_UP,
             Self::Deleted => DELETED,
         }
@@ -249,6 +268,7 @@ pub(super) async fn reach(world: &World, stage: Stage) -> OpenedAttempt {
         Stage::Claimed => &[Accept, Claim],
         Stage::Doomed => &[Accept, Claim, Cancel, CancelRun],
         Stage::Stopping => &[Accept, Claim, Succeed, Stop],
+        Stage::Missing => &[Accept, Claim, Succeed, Miss],
         Stage::CleaningUp => &[FailPermanent],
         Stage::Deleted => &[Cancel, FailPermanent],
     };
@@ -310,24 +330,27 @@ pub(super) async fn act(world: &World, store: &Store, act: Act, attempt: &Opened
             let next = Some(at(66));
             store.keep_run_cancel(7001, next).await.unwrap();
         }
-        TakeInventory => {
-            let seen = ["42", "43"].map(|server_id| SeenServer {
-                server_id: server_id.to_owned(),
-                agent_id: attempt.agent_id.to_string(),
-                fence: "1".to_owned(),
-            });
-            // Both are of one agent, which gets one job at most.
-            let fresh = JobId(world.id());
-            let inventory = InventoryRecord {
-                job_id: attempt.job_id,
-                fence: attempt.fence,
-                installation: "default",
-                seen: &seen,
-                fresh_job_ids: &[fresh, fresh],
-            };
-            store.take_inventory(&inventory, at(3000)).await.unwrap();
-        }
+        TakeInventory | Miss => take_inventory(world, store, act, attempt).await,
     }
+}
+
+async fn take_inventory(world: &World, store: &Store, act: Act, attempt: &OpenedAttempt) {
+    let seen = ["42", "43"].map(|server_id| SeenServer {
+        server_id: server_id.to_owned(),
+        agent_id: attempt.agent_id.to_string(),
+        fence: "1".to_owned(),
+    });
+    // Both are of one agent, which gets one job at most.
+    let fresh = [JobId(world.id()); 2];
+    let count = if act == Miss { 0 } else { seen.len() };
+    let inventory = InventoryRecord {
+        job_id: attempt.job_id,
+        fence: attempt.fence,
+        installation: "default",
+        seen: &seen[..count],
+        fresh_job_ids: &fresh[..count],
+    };
+    store.take_inventory(&inventory, at(3000)).await.unwrap();
 }
 
 async fn dispatch(world: &World, store: &Store, act: Act, attempt: &OpenedAttempt) {

@@ -246,7 +246,7 @@ async fn what_is_allowed_in_the_database_is_what_the_domain_allows() {
     let world = World::new().await;
     let client = world.client().await;
     let text = "SELECT concat_ws('/', payment, wish, existing, gave_up, live, config_pending,
-        is_over, may_retry, may_stop, may_start, may_delete) FROM decision";
+        is_over, may_retry, may_stop, may_start, may_delete, may_remake) FROM decision";
     let rows = client.query(text, &[]).await.unwrap();
     let found: HashSet<String> = rows.iter().map(|row| row.get(0)).collect();
     let name = |kind: Option<JobKind>| kind.map_or("none", JobKind::as_str);
@@ -259,7 +259,7 @@ async fn what_is_allowed_in_the_database_is_what_the_domain_allows() {
                 .map(|command| permit(f, *command).as_str());
             let may: Vec<&str> = may.collect();
             format!(
-                "{}/{}/{}/{}/{}/{}/{}/{}",
+                "{}/{}/{}/{}/{}/{}/{}/{}/{}",
                 f.payment,
                 f.wish,
                 f.existing,
@@ -267,7 +267,8 @@ async fn what_is_allowed_in_the_database_is_what_the_domain_allows() {
                 name(f.live),
                 bool(f.config_pending),
                 bool(over),
-                may.join("/")
+                may.join("/"),
+                bool(domain::may_remake(f))
             )
         })
         .collect();

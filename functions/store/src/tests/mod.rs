@@ -14,6 +14,7 @@ mod histories;
 mod inventory;
 mod lists;
 mod lost;
+mod missing;
 mod pairs;
 mod payments;
 mod prepare;

@@ -117,7 +117,8 @@ impl Pair {
             'events', (SELECT jsonb_agg(to_jsonb(e) ORDER BY event_id) FROM stripe_events e),
             'jobs', (SELECT jsonb_agg(to_jsonb(j) ORDER BY job_id) FROM jobs j),
             'attempts', (SELECT jsonb_agg(to_jsonb(t) ORDER BY agent_id, fence) FROM attempts t),
-            'instances', (SELECT jsonb_agg(to_jsonb(i) ORDER BY agent_id) FROM instances i),
+            'instances', (SELECT jsonb_agg(to_jsonb(i) ORDER BY agent_id, fence)
+                       FROM instances i),
             'refs', (SELECT jsonb_agg(to_jsonb(r) ORDER BY ref) FROM payment_refs r),
             'marks', (SELECT jsonb_agg(to_jsonb(m) ORDER BY event_id) FROM payment_marks m),
             'checkouts', (SELECT jsonb_agg(to_jsonb(c) ORDER BY session_id) FROM checkouts c),
@@ -192,6 +193,11 @@ async fn every_pair_on_a_claimed_attempt_whose_agent_is_not_wanted_any_more() {
 #[tokio::test]
 async fn every_pair_on_a_stop() {
     every_pair_at(Stage::Stopping).await;
+}
+
+#[tokio::test]
+async fn every_pair_on_an_agent_whose_machine_is_missing() {
+    every_pair_at(Stage::Missing).await;
 }
 
 #[tokio::test]
