@@ -292,7 +292,8 @@ async fn a_success_refused_after_a_signal_is_taken_back_in_time() {
     assert!(took < Duration::from_secs(7), "{took:?}");
     let world = lab.sim.world();
     let deletes = world.calls_to(Vendor::Hetzner, &Method::DELETE, "/servers/");
-    assert_eq!(deletes.len(), 1, "the machine was taken back");
+    let sent = deletes.iter().any(|call| call.status == Some(200));
+    assert!(sent, "the machine is taken back: {deletes:?}");
 }
 
 #[tokio::test]
