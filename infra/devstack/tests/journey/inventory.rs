@@ -1,10 +1,11 @@
 //! Servers that should not be there: what is left of a deleted agent is removed because another
-//! agent's run saw it; what nobody can prove to be ours to delete is shown, and stays.
+//! agent's run saw it; what nobody can prove to be ours to delete is shown, and stays. And servers
+//! that should be there and are not: shown, and made anew when the operator says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use devstack::News;
+use devstack::{News, Order};
 use domain::{AgentState, Timestamp};
 use sim::DecoyServer;
 use uuid::Uuid;
@@ -76,4 +77,38 @@ async fn a_leftover_is_removed_and_what_is_not_surely_ours_is_shown() {
     for id in shown {
         assert!(page.contains(&id), "server {id} is not on the page");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_somebody_removed_is_noticed_and_made_anew_by_the_operator() {
+    let scene = Scene::new().await;
+    let customer = &scene.world.customer;
+    let agent = scene.pay().await.agent_id;
+    let first = scene.comes_to(agent, AgentState::Active).await;
+    let first = first.instance.unwrap().server_id;
+    let retry = || async { customer.order(agent, Order::Retry).await.unwrap() };
+    assert!(!retry().await, "nothing has failed");
+    let sim = scene.world.stack.sim();
+    assert!(sim.delete_server_by_hand(&format!("agent-{agent}")));
+    scene.pass(BETWEEN).await;
+    let looking = scene.pay().await.agent_id;
+    scene.comes_to(looking, AgentState::Active).await;
+    scene.settle(&[agent, looking]).await;
+
+    let status = scene.status(agent).await;
+    assert_eq!(status.state, AgentState::Active);
+    assert!(status.instance.unwrap().missing_since.is_some());
+    let page = customer.operator_page().await.unwrap();
+    assert!(page.contains("not found at Hetzner") && page.contains(&first));
+
+    assert!(retry().await);
+    scene.comes_to(agent, AgentState::Active).await;
+    scene.settle(&[agent, looking]).await;
+    let instance = scene.status(agent).await.instance.unwrap();
+    assert_ne!(instance.server_id, first);
+    assert_eq!(instance.missing_since, None);
+    let world = sim.world();
+    let server = world.server(&format!("agent-{agent}")).unwrap();
+    assert_eq!(server.id.to_string(), instance.server_id);
+    assert_eq!((world.servers.len(), world.devices.len()), (2, 2));
 }
