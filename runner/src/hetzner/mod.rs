@@ -254,6 +254,15 @@ impl Hetzner {
         existing(self.send(request).await).map(drop)
     }
 
+    /// The newest actions of a server, the last one first.
+    pub(crate) async fn newest_actions(&self, server: u64) -> Result<Vec<Action>, Error> {
+        let request = self.get(&format!("/servers/{server}/actions"));
+        let body: wire::Actions = self
+            .read_patiently(request.query("sort", "id:desc"))
+            .await?;
+        Ok(body.actions.into_iter().map(Action::from).collect())
+    }
+
     /// Powers a server: `poweron`, `poweroff` or `shutdown`.
     pub(crate) async fn power(&self, id: u64, command: &str) -> Result<Option<Action>, Error> {
         let request = self

@@ -20,7 +20,7 @@ const ROUNDS_MAX: u32 = 6;
 /// So long a device may be shown as connected after its machine was removed.
 const AT_WORK_MAX: Duration = Duration::from_mins(4);
 /// A list may lag behind a create whose answer was lost, by so much at most.
-const LIST_LAG_MAX: Duration = Duration::from_secs(5);
+const LIST_LAG_MAX: Duration = Duration::from_millis(500);
 
 /// Deletes every server of the agent that is not newer than this attempt.
 pub(crate) async fn servers(run: &mut Run) -> Result<(), Halt> {

@@ -11,6 +11,7 @@ use crate::{
         key,
         remove::{self, Wait},
     },
+    tailscale::Device,
 };
 
 /// So often the list is read until it holds nothing older.
@@ -75,12 +76,10 @@ pub(crate) async fn clear_older(run: &Run, mut devices_too: bool) -> Result<Opti
     for round in 0..ROUNDS_MAX {
         let devices = device::list(run).await?;
         match judge(run.own_servers().await?, run.inputs.fence)? {
-            Verdict::Clear => {
-                if devices_too {
-                    device::remove(run, &devices).await?;
-                }
-                return Ok(None);
+            Verdict::Clear if devices_too && !devices.is_empty() => {
+                return clear_devices(run, &devices).await;
             }
+            Verdict::Clear => return Ok(None),
             Verdict::Own(server) => return Ok(Some(server)),
             Verdict::Older(ids) => {
                 devices_too = true;
@@ -90,6 +89,16 @@ pub(crate) async fn clear_older(run: &Run, mut devices_too: bool) -> Result<Opti
         run.lease.pause(short_pause(round)).await?;
     }
     Err(Trouble::transient("servers of earlier attempts do not go away").into())
+}
+
+/// Removes the devices of a machine that no list shows, unless something holds its name: then it
+/// may be at work under other labels, and must not lose its way into the tailnet.
+async fn clear_devices(run: &Run, devices: &[Device]) -> Result<Option<Server>, Halt> {
+    match clear_name(run).await? {
+        Holder::Own(server) => return Ok(Some(server)),
+        Holder::Nobody | Holder::Cleared => device::remove(run, devices).await?,
+    }
+    Ok(None)
 }
 
 async fn delete_older(run: &Run, ids: Vec<u64>) -> Result<(), Halt> {

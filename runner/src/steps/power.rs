@@ -16,6 +16,17 @@ use contract::{ErrorClass, ServerFacts};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Actions that tell how a server was last powered (Hetzner's words).
+const POWER: [&str; 6] = [
+    "create_server",
+    "start_server",
+    "reboot_server",
+    "reset_server",
+    "stop_server",
+    "shutdown_server",
+];
+/// Those of them after which it is off.
+const OFF: [&str; 2] = ["stop_server", "shutdown_server"];
 /// The polite way off: the machine is asked.
 const SHUTDOWN: &str = "shutdown";
 /// A machine that was asked to shut down may take this long before its power is cut.
@@ -38,9 +49,30 @@ pub(crate) async fn stop(run: &mut Run) -> Result<(), Halt> {
     .await
 }
 
-/// Powers the machine on. One that runs is as good.
+/// Powers the machine on. One that runs is as good, unless an earlier attempt told it to shut
+/// down: then it may be on its way, and is given the time to go off first.
 pub(crate) async fn start(run: &mut Run) -> Result<(), Halt> {
+    let began = Instant::now();
+    for round in 0.. {
+        if began.elapsed() > SHUTDOWN_MAX || !may_be_going_off(run).await? {
+            break;
+        }
+        run.lease.pause(short_pause(round)).await?;
+    }
     reach(run, "running", || "poweron").await
+}
+
+/// Whether the machine runs although the last that was asked of it is to go off.
+async fn may_be_going_off(run: &Run) -> Result<bool, Halt> {
+    if status(run).await?.as_deref() != Some("running") {
+        return Ok(false);
+    }
+    let actions = match run.hetzner.newest_actions(found(run)?).await {
+        Err(error) if may_pass(error.kind) || error.kind == Kind::NotFound => Vec::new(),
+        read => read?,
+    };
+    let newest = actions.iter().find(|one| POWER.contains(&&*one.command));
+    Ok(newest.is_some_and(|one| OFF.contains(&&*one.command)))
 }
 
 /// A power change that was asked for.

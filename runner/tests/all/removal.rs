@@ -147,7 +147,8 @@ async fn a_server_that_somebody_else_manages_now_is_released() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_the_lists_show_late_is_removed_all_the_same() {
     let lab = Lab::new();
-    lab.sim.turn(Knob::ServerListLag(Duration::from_secs(3)));
+    lab.sim
+        .turn(Knob::ServerListLag(Duration::from_millis(400)));
     assert_eq!(
         lab.run(&Attempt::new(Operation::Provision, 1)).await.end,
         End::Done
