@@ -8,28 +8,47 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-/// The instant the world began, in tokio's time.
+/// How much time has passed in the world, in tokio's time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
-    started: Instant,
+    /// What had passed before it was started the last time.
+    before: Duration,
+    /// `None`: it stands still.
+    started: Option<Instant>,
 }
 
 impl Clock {
-    /// A clock that begins now.
-    pub(crate) fn start() -> Self {
+    /// A clock that goes on now, after `before`.
+    pub(crate) fn start(before: Duration) -> Self {
         Self {
-            started: Instant::now(),
+            before,
+            started: Some(Instant::now()),
         }
     }
 
-    /// Time since the start.
-    pub(crate) fn elapsed(self) -> Duration {
-        self.started.elapsed()
+    /// A clock that stands still, after `before`.
+    pub(crate) fn still(before: Duration) -> Self {
+        Self {
+            before,
+            started: None,
+        }
     }
 
-    /// The tokio instant that lies `offset` after the start.
-    pub(crate) fn at(self, offset: Duration) -> Instant {
-        self.started + offset
+    /// Whether it stands still.
+    pub(crate) fn is_still(self) -> bool {
+        self.started.is_none()
+    }
+
+    /// Time since the start of the world.
+    pub(crate) fn elapsed(self) -> Duration {
+        let since = self.started.map(|started| started.elapsed());
+        self.before + since.unwrap_or_default()
+    }
+
+    /// The tokio instant that lies `offset` after the start of the world.
+    pub(crate) fn at(self, offset: Duration) -> Option<Instant> {
+        let after = offset.saturating_sub(self.before);
+        self.started.map(|started| started + after)
     }
 }
 

@@ -119,7 +119,7 @@ pub enum Knob {
 }
 
 /// The settings of all knobs that are not stored elsewhere.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is one knob, turned on or off apart from the others"

@@ -36,5 +36,5 @@ pub use serve::Cut;
 pub use sim::Sim;
 pub use world::{
     CallRecord, DecoyDevice, DecoyServer, DeviceView, FirewallView, KeyView, RunView, ServerView,
-    World,
+    Waiting, World,
 };

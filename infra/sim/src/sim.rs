@@ -17,7 +17,7 @@ use crate::fault::{Fault, Vendor};
 use crate::knob::Knob;
 use crate::runs::{Conclusion, RunEvent};
 use crate::state::State;
-use crate::world::{DecoyDevice, DecoyServer, World};
+use crate::world::{DecoyDevice, DecoyServer, Waiting, World};
 use crate::{github, hetzner, serve, tailscale};
 
 /// A running world; clones are handles to the same one. It stops when the last handle is dropped.
@@ -93,10 +93,15 @@ impl Sim {
     /// The world without sockets, for [`Sim::router`] and virtual time. Its URLs have the host
     /// names `hetzner.sim`, `tailscale.sim` and `github.sim`. Needs a tokio runtime around it.
     pub fn in_process(config: SimConfig) -> Self {
+        Self::of(State::new(config))
+    }
+
+    /// A world without sockets in this state.
+    fn of(state: State) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         let timeline_changed = Arc::new(Notify::new());
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(config)),
+            state: Mutex::new(state),
             events: Mutex::new(Events {
                 sender,
                 receiver: Some(receiver),
@@ -248,6 +253,40 @@ impl Sim {
         self.shared.with(|state| World::of(state))
     }
 
+    /// Stops the world's clock: from now on it answers calls, and everything else that would
+    /// happen by itself waits for [`Sim::let_happen`]. So whoever drives it decides the order.
+    pub fn hold(&self) {
+        self.shared.with(State::hold);
+    }
+
+    /// Lets the clock of a held world go on; what is overdue happens at once.
+    pub fn go_on(&self) {
+        self.shared.with(State::go_on);
+    }
+
+    /// What will happen by itself, in the order in which it is due.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        self.shared.with(|state| state.waiting())
+    }
+
+    /// Lets something happen that waits in a held world; its clock moves on to when that was
+    /// due. False when it does not wait.
+    pub fn let_happen(&self, waiting: &Waiting) -> bool {
+        self.shared.with(|state| state.let_happen(waiting))
+    }
+
+    /// Another world without sockets, like this one at this moment; each then goes its own way.
+    /// Its list of calls begins anew. Needs a tokio runtime around it.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self::of(self.shared.with(|state| {
+            let calls = std::mem::take(&mut state.calls);
+            let copy = state.clone();
+            state.calls = calls;
+            copy
+        }))
+    }
+
     /// Unix seconds of the world's wall clock.
     pub fn unix_seconds(&self) -> i64 {
         self.shared.with(|state| state.unix_now())
@@ -294,7 +333,7 @@ impl Sim {
 async fn keep_time(shared: Weak<Shared>, changed: Arc<Notify>) {
     loop {
         let Some(next) = shared.upgrade().map(|shared| {
-            shared.with(|state| state.next_due().map(|offset| state.clock.at(offset)))
+            shared.with(|state| state.next_due().and_then(|offset| state.clock.at(offset)))
         }) else {
             return;
         };

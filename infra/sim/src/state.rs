@@ -15,11 +15,11 @@ use crate::hetzner::boot::EnrolPlan;
 use crate::knob::{Knob, Knobs};
 use crate::runs::RunEvent;
 use crate::tailscale::Tailscale;
-use crate::world::CallRecord;
+use crate::world::{CallRecord, Waiting};
 use crate::{github, hetzner, tailscale};
 
 /// Something that happens by itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Due {
     ActionEnds(u64),
     Boots {
@@ -47,7 +47,7 @@ pub(crate) enum Due {
 }
 
 /// Everything that is, behind one lock.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) config: SimConfig,
     pub(crate) clock: Clock,
@@ -68,7 +68,7 @@ impl State {
     /// An empty world that starts now.
     pub(crate) fn new(config: SimConfig) -> Self {
         Self {
-            clock: Clock::start(),
+            clock: Clock::start(Duration::ZERO),
             now: Duration::ZERO,
             timeline: BTreeMap::new(),
             entries: 0,
@@ -84,7 +84,11 @@ impl State {
     }
 
     /// Lets everything happen that is due by now, each thing at its own time.
+    /// In a held world nothing happens.
     pub(crate) fn settle(&mut self) {
+        if self.clock.is_still() {
+            return;
+        }
         let now = self.clock.elapsed().max(self.now);
         while let Some(entry) = self.timeline.first_entry() {
             let (at, _) = *entry.key();
@@ -98,9 +102,68 @@ impl State {
         self.now = now;
     }
 
-    /// When the next thing is due.
+    /// When the next thing is due; never in a held world.
     pub(crate) fn next_due(&self) -> Option<Duration> {
+        if self.clock.is_still() {
+            return None;
+        }
         self.timeline.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Stops the clock: from now on things happen only when they are told to.
+    pub(crate) fn hold(&mut self) {
+        self.clock = Clock::still(self.now);
+    }
+
+    /// Starts the clock again; what is overdue happens at the next look.
+    pub(crate) fn go_on(&mut self) {
+        self.clock = Clock::start(self.now);
+    }
+
+    /// The entries of the timeline that still have an effect, in order.
+    fn effective(&self) -> impl Iterator<Item = (&(Duration, u64), Waiting)> {
+        let timeline = self.timeline.iter();
+        timeline.filter_map(|(key, due)| Some((key, self.waiting_of(due)?)))
+    }
+
+    /// What would happen next, in order.
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        self.effective().map(|(_, waiting)| waiting).collect()
+    }
+
+    /// Lets one of what waits happen, at its time or, when that is past, now.
+    pub(crate) fn let_happen(&mut self, waiting: &Waiting) -> bool {
+        let found = self.effective().find(|(_, one)| one == waiting);
+        let Some(key) = found.map(|(key, _)| *key) else {
+            return false;
+        };
+        let due = self.timeline.remove(&key);
+        self.now = self.now.max(key.0);
+        self.clock = Clock::still(self.now);
+        if let Some(due) = due {
+            self.happen(due);
+        }
+        true
+    }
+
+    /// What an entry will do; `None` when it does nothing any more.
+    fn waiting_of(&self, due: &Due) -> Option<Waiting> {
+        let (what, subject) = match *due {
+            Due::ActionEnds(action) => hetzner::actions::under_way(self, action)?,
+            Due::Boots { server, boot } => (
+                "boot",
+                hetzner::boot::is_on(self, server, boot).then_some(server)?,
+            ),
+            Due::Enrols { server, boot, .. } => (
+                "enrolment",
+                hetzner::boot::is_on(self, server, boot).then_some(server)?,
+            ),
+            Due::DeviceVanishes(device) => ("device vanishes", device),
+            Due::RunStarts { run, .. } => ("run starts", run),
+            Due::RunTimesOut { run, .. } => ("run times out", run),
+            Due::RunIsEnded { run, .. } => ("run is ended", run),
+        };
+        Some(Waiting { what, subject })
     }
 
     /// Puts something on the timeline, `after` from now.

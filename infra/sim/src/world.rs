@@ -178,6 +178,15 @@ pub struct CallRecord {
     pub bent: bool,
 }
 
+/// Something that will happen by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// What: the end of an action by its command, as `delete_server`, or `boot`, `enrolment`, …
+    pub what: &'static str,
+    /// Id of the server, device or run that it happens to.
+    pub subject: u64,
+}
+
 /// A server that was there before us, or made by hand.
 #[derive(Debug, Clone, Default)]
 pub struct DecoyServer {

@@ -13,7 +13,7 @@ use crate::wire::Reply;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// The window.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Window {
     size: u32,
     left: u32,

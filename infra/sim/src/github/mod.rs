@@ -23,7 +23,7 @@ use runs::RunRecord;
 use tokens::Grant;
 
 /// Everything there is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Github {
     pub(crate) runs: BTreeMap<u64, RunRecord>,
     tokens: BTreeMap<String, Grant>,

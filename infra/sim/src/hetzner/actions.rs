@@ -206,6 +206,13 @@ fn succeed(state: &mut State, action: &Action) {
     }
 }
 
+/// Command and server of an action that has not ended.
+pub(crate) fn under_way(state: &State, id: u64) -> Option<(&'static str, u64)> {
+    let action = state.hetzner.actions.get(&id);
+    let action = action.filter(|action| action.outcome.is_none())?;
+    Some((action.command.as_str(), action.server))
+}
+
 /// Whether the create action of this server failed.
 pub(crate) fn failed(state: &State, server: u64, command: Command) -> bool {
     let mut actions = state.hetzner.actions.values();

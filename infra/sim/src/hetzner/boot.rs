@@ -70,11 +70,16 @@ pub(crate) fn disk_wiped(state: &mut State, server: u64) {
     }
 }
 
+/// Whether the machine was neither switched off nor rebooted since this boot.
+pub(crate) fn is_on(state: &State, server: u64, boot: u32) -> bool {
+    let found = state.hetzner.servers.get(&server);
+    found.is_some_and(|found| found.machine.powered && found.machine.boots == boot)
+}
+
 /// The machine of this boot, unless it was switched off or rebooted since.
 fn still_on(state: &mut State, server: u64, boot: u32) -> Option<&mut servers::Server> {
-    let found = state.hetzner.servers.get_mut(&server)?;
-    let same = found.machine.powered && found.machine.boots == boot;
-    same.then_some(found)
+    let on = is_on(state, server, boot);
+    state.hetzner.servers.get_mut(&server).filter(|_| on)
 }
 
 /// Boot is over: the first time cloud-init runs, later tailscaled finds its state.

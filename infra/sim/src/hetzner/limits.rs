@@ -10,7 +10,7 @@ use crate::wire::{Call, Reply};
 use crate::{draw, hetzner};
 
 /// The bucket.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Bucket {
     size: u32,
     left: u32,

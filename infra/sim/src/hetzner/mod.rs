@@ -31,7 +31,7 @@ use project::{Firewall, PrimaryIp};
 use servers::{Delays, Server};
 
 /// Everything the project holds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Hetzner {
     pub(crate) servers: BTreeMap<u64, Server>,
     pub(crate) gone: Vec<Server>,

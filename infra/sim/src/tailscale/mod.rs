@@ -19,7 +19,7 @@ use keys::Key;
 use oauth::Token;
 
 /// Everything the tailnet holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tailscale {
     tokens: BTreeMap<String, Token>,
     keys: BTreeMap<String, Key>,

@@ -8,6 +8,8 @@ mod faults;
 #[cfg(test)]
 mod github;
 #[cfg(test)]
+mod held;
+#[cfg(test)]
 mod help;
 #[cfg(test)]
 mod hetzner;
