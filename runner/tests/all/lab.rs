@@ -123,13 +123,35 @@ impl Attempt {
         Some(value.to_owned())
     }
 
-    fn settings(&self, sim: &Sim) -> (WireSettings, CloudSettings) {
+    pub(crate) fn settings(&self, sim: &Sim) -> (WireSettings, CloudSettings) {
         let lookup = |name: &str| self.variable(name);
         let wire = WireSettings::read(self.operation, &lookup).unwrap();
         let mut cloud = CloudSettings::read(&lookup).unwrap();
         cloud.hetzner.url = sim.hetzner_url();
         cloud.tailscale.url = sim.tailscale_url();
         (wire, cloud)
+    }
+
+    /// What an attempt gets from outside. Needs a tokio runtime around it.
+    pub(crate) fn world(&self, transport: Transport, clock: Clock) -> World {
+        let (secrets, dice) = (Secrets::new(), Dice::seeded(self.seed));
+        let out = Box::new(std::io::sink());
+        let actions = Actions::new(
+            ActionsSettings::default(),
+            secrets.clone(),
+            dice.clone(),
+            out,
+        );
+        World {
+            providers: transport.clone(),
+            callback: transport,
+            heart: Handle::current(),
+            dice,
+            clock,
+            secrets,
+            actions: Arc::new(actions),
+            signal: self.signal.subscribe(),
+        }
     }
 }
 
@@ -139,12 +161,17 @@ impl Lab {
     }
 
     pub(crate) fn with(config: SimConfig) -> Self {
+        Self::around(Sim::in_process(config))
+    }
+
+    /// A world that is there already.
+    pub(crate) fn around(sim: Sim) -> Self {
         let desk = Desk {
             fences: true,
             ..Desk::default()
         };
         Self {
-            sim: Sim::in_process(config),
+            sim,
             desk: Arc::new(Mutex::new(desk)),
         }
     }
@@ -268,28 +295,10 @@ impl Lab {
         String::from_utf8(out).unwrap()
     }
 
-    /// What an attempt gets from outside.
     fn world(&self, attempt: &Attempt) -> World {
-        let (secrets, dice) = (Secrets::new(), Dice::seeded(attempt.seed));
-        let out = Box::new(std::io::sink());
-        let actions = Actions::new(
-            ActionsSettings::default(),
-            secrets.clone(),
-            dice.clone(),
-            out,
-        );
         let clock = self.sim.clone();
-        let transport = self.transport(&attempt.gate);
-        World {
-            providers: transport.clone(),
-            callback: transport,
-            heart: Handle::current(),
-            dice,
-            clock: Clock::new(move || clock.unix_seconds()),
-            secrets,
-            actions: Arc::new(actions),
-            signal: attempt.signal.subscribe(),
-        }
+        let clock = Clock::new(move || clock.unix_seconds());
+        attempt.world(self.transport(&attempt.gate), clock)
     }
 
     fn transport(&self, gate: &Gate) -> Transport {
@@ -390,7 +399,7 @@ fn json(answer: &http::Response<Bytes>) -> Value {
 
 /// The callback takes a fact that differs from an earlier one of the same attempt for a
 /// contradiction.
-fn assert_written_once(reports: &[Report]) {
+pub(crate) fn assert_written_once(reports: &[Report]) {
     let facts: [fn(&ServerFacts) -> &Option<String>; 5] = [
         |facts| &facts.server_id,
         |facts| &facts.server_ip,
