@@ -60,6 +60,8 @@ pub(crate) struct Work {
     pub(crate) server_released: bool,
     /// A destroy has found a server of the agent and deleted it.
     pub(crate) server_deleted: bool,
+    /// The list by which a destroy knows that no server of the agent is left.
+    pub(crate) confirmed: Option<Inventory>,
     /// Addresses of the servers that were deleted: they must have gone with them.
     pub(crate) addresses: Vec<u64>,
     /// What to try, best first.
@@ -191,6 +193,9 @@ impl Run {
     /// The agent's servers as an inventory, or the whole installation's; never more than a report
     /// can carry.
     pub(crate) async fn inventory(&self, whole: bool) -> Result<Inventory, crate::hetzner::Error> {
+        if let Some(confirmed) = self.work.confirmed.clone().filter(|_| !whole) {
+            return Ok(confirmed);
+        }
         let (at, servers) = self.listed(whole).await?;
         let label =
             |server: &Server, name: &str| server.labels.get(name).cloned().unwrap_or_default();

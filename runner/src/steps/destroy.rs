@@ -4,6 +4,7 @@
 use crate::{
     hetzner::{Kind, Server},
     lease::{Halt, Trouble},
+    report::Inventory,
     run::Run,
     schedule::{device_pause, short_pause},
     steps::{
@@ -212,21 +213,29 @@ impl Left {
     }
 }
 
+/// Whether nothing of the agent's holds its server's name either. No server was met: there may
+/// have been none, or one whose create got no answer does not show in the list yet.
+async fn is_nameless(run: &mut Run) -> Result<bool, Halt> {
+    run.lease.pause(LIST_LAG_MAX).await?;
+    let named = run.hetzner.server_named(&run.server_name()).await?;
+    let Some(server) = named.filter(|server| run.is_own(server)) else {
+        return Ok(true);
+    };
+    run.work.known_servers.push(server.id);
+    Ok(false)
+}
+
 /// Reads the lists again: only when they are empty is the agent gone. What shows late, since a
 /// list lagged behind or a machine enrolled in its last moment, goes too.
 pub(crate) async fn confirm(run: &mut Run) -> Result<(), Halt> {
     let mut left = Left::default();
-    let mut waited = false;
     for round in 0..ROUNDS_MAX {
+        let at = Instant::now();
         left = Left::read(run).await?;
-        if left.is_nothing() && (run.work.server_deleted || waited) {
+        if left.is_nothing() && (run.work.server_deleted || is_nameless(run).await?) {
+            let rows = Vec::new();
+            run.work.confirmed = Some(Inventory { at, rows });
             return Ok(known::none_estranged(run)?);
-        }
-        if left.is_nothing() {
-            // There may have been none, or it does not show yet: an agent has but one.
-            waited = true;
-            run.lease.pause(LIST_LAG_MAX).await?;
-            continue;
         }
         if !left.servers.is_empty() {
             delete_servers(run).await?;
