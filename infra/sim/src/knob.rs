@@ -41,6 +41,9 @@ pub enum Knob {
     FailedCreateInitializes(bool),
     /// Hetzner: the next `times` starts succeed as actions, but leave the server off.
     StartLeavesOff(u32),
+    /// Hetzner: a machine that was told to shut down obeys so long after its action succeeded, and
+    /// shows `running` until then; `None`: with its action.
+    ObeysLate(Option<Duration>),
     /// Hetzner: `GET /actions` knows no action (404, empty lists) while this is on.
     ActionsVanish(bool),
     /// Hetzner: how running actions show their progress.
@@ -129,6 +132,7 @@ pub(crate) struct Knobs {
     pub(crate) failing_actions: BTreeMap<String, u32>,
     pub(crate) failed_create_initializes: bool,
     pub(crate) start_leaves_off: u32,
+    pub(crate) obeys_late: Option<Duration>,
     pub(crate) actions_vanish: bool,
     pub(crate) action_progress: Progress,
     pub(crate) ipv4_late: Duration,

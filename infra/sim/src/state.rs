@@ -31,6 +31,10 @@ pub(crate) enum Due {
         boot: u32,
         plan: EnrolPlan,
     },
+    GoesOff {
+        server: u64,
+        boot: u32,
+    },
     DeviceVanishes(u64),
     RunStarts {
         run: u64,
@@ -150,6 +154,10 @@ impl State {
     fn waiting_of(&self, due: &Due) -> Option<Waiting> {
         let (what, subject) = match *due {
             Due::ActionEnds(action) => hetzner::actions::under_way(self, action)?,
+            Due::GoesOff { server, boot } => (
+                "shutdown",
+                hetzner::boot::is_on(self, server, boot).then_some(server)?,
+            ),
             Due::Boots { server, boot } => (
                 "boot",
                 hetzner::boot::is_on(self, server, boot).then_some(server)?,
@@ -189,6 +197,7 @@ impl State {
             Due::Enrols { server, boot, plan } => {
                 hetzner::boot::enrols(self, server, boot, &plan);
             }
+            Due::GoesOff { server, boot } => hetzner::boot::goes_off(self, server, boot),
             Due::DeviceVanishes(device) => tailscale::devices::vanish(self, device),
             Due::RunStarts { run, attempt } => github::runs::starts(self, run, attempt),
             Due::RunTimesOut { run, attempt } => github::runs::times_out(self, run, attempt),
@@ -209,6 +218,7 @@ impl State {
             }
             Knob::FailedCreateInitializes(on) => self.knobs.failed_create_initializes = on,
             Knob::StartLeavesOff(times) => self.knobs.start_leaves_off = times,
+            Knob::ObeysLate(late) => self.knobs.obeys_late = late,
             Knob::ActionsVanish(on) => self.knobs.actions_vanish = on,
             Knob::ActionProgress(progress) => self.knobs.action_progress = progress,
             Knob::Ipv4Late(late) => self.knobs.ipv4_late = late,

@@ -62,9 +62,9 @@ pub(crate) async fn start(run: &mut Run) -> Result<(), Halt> {
     reach(run, "running", || "poweron").await
 }
 
-/// Whether the machine runs although the last that was asked of it is to go off.
+/// Whether the machine is not off although the last that was asked of it is to go off.
 async fn may_be_going_off(run: &Run) -> Result<bool, Halt> {
-    if status(run).await?.as_deref() != Some("running") {
+    if status(run).await?.is_none_or(|status| status == "off") {
         return Ok(false);
     }
     let actions = match run.hetzner.newest_actions(found(run)?).await {

@@ -5,6 +5,7 @@ use crate::harness::{AGENT, HETZNER_TOKEN, JOB, NAME, TAILSCALE_SECRET, quick};
 use bytes::Bytes;
 use contract::{Operation, Reply, Report, Said, ServerFacts, Spec};
 use futures_util::future::BoxFuture;
+use http::Method;
 use outbound::{BoxError, Dice, Secrets, Transport};
 use runner::{
     Actions, ActionsSettings, Clock, CloudSettings, End, WireSettings, World, doctor, operate,
@@ -231,13 +232,27 @@ impl Lab {
         self.change_server(server, &json!({"labels": labels})).await;
     }
 
+    /// Tells the one machine that is there to shut down.
+    pub(crate) async fn shut_down_by_hand(&self) {
+        let server = self.sim.world().servers[0].id;
+        let path = format!("/servers/{server}/actions/shutdown");
+        self.hetzner_by_hand(Method::POST, &path, &json!({})).await;
+    }
+
     async fn change_server(&self, server: u64, change: &Value) {
-        let url = format!("{}/servers/{server}", self.sim.hetzner_url());
-        let put = http::Request::put(url)
+        let path = format!("/servers/{server}");
+        self.hetzner_by_hand(Method::PUT, &path, change).await;
+    }
+
+    /// A change at Hetzner as a person with the token makes it.
+    async fn hetzner_by_hand(&self, method: Method, path: &str, body: &Value) {
+        let call = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.sim.hetzner_url()))
             .header("authorization", format!("Bearer {HETZNER_TOKEN}"))
             .header("content-type", "application/json")
-            .body(change.to_string().into());
-        let answer = self.sim.carry(put.unwrap()).await.unwrap();
+            .body(body.to_string().into());
+        let answer = self.sim.carry(call.unwrap()).await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
     }
 

@@ -6,6 +6,7 @@ use http::Method;
 use runner::End;
 use sim::{Knob, Vendor};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
 /// A stopped machine whose next boot hangs.
 async fn stopped() -> Lab {
@@ -70,4 +71,60 @@ async fn a_boot_that_always_hangs_ends_with_what_is_awaited_and_nothing_is_delet
     assert_eq!((world.servers.len(), world.devices.len()), (1, 1));
     lab.sim.turn(Knob::BootHangs(false));
     assert_eq!(started(&lab, 4, None).await.end, End::Done);
+}
+
+/// The stop dies right after it told the machine to shut down; the machine obeys later.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_is_on_its_way_off_is_not_taken_for_a_running_one() {
+    for late in [5, 40] {
+        let lab = Lab::new();
+        let provision = Attempt::new(Operation::Provision, 1);
+        assert_eq!(lab.run(&provision).await.end, End::Done);
+        lab.sim
+            .turn(Knob::ObeysLate(Some(Duration::from_secs(late))));
+        let (dead, death) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let told = Arc::clone(&death);
+        let gate: Gate = Arc::new(move |moment| {
+            let over = moment.after && moment.call.ends_with("/shutdown");
+            if over {
+                told.notify_one();
+            }
+            let dead = Arc::clone(&dead);
+            Box::pin(async move {
+                if over {
+                    dead.notified().await;
+                }
+            })
+        });
+        let stop = Attempt::new(Operation::Stop, 2).gate(gate);
+        tokio::select! {
+            ended = lab.run(&stop) => panic!("it did not die: {ended:#?}"),
+            () = death.notified() => {}
+        }
+        assert_eq!(started(&lab, 3, None).await.end, End::Done);
+        tokio::time::sleep(Duration::from_mins(2)).await;
+        assert_eq!(lab.incomplete(1), None);
+        let server = &lab.sim.world().servers[0];
+        assert_eq!(
+            server.status, "running",
+            "told to shut down {late} s before"
+        );
+    }
+}
+
+/// One that ignores what it was told runs, and is left running.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_told_to_shut_down_and_did_not_runs() {
+    let lab = Lab::new();
+    for (operation, fence) in [(Operation::Provision, 1), (Operation::Start, 3)] {
+        if operation == Operation::Start {
+            let never = Duration::from_hours(9);
+            lab.sim.turn(Knob::ObeysLate(Some(never)));
+            lab.shut_down_by_hand().await;
+        }
+        let ended = lab.run(&Attempt::new(operation, fence)).await;
+        assert_eq!(ended.end, End::Done, "{:#?}", ended.last());
+        assert!(ended.took < Duration::from_secs(90), "{:?}", ended.took);
+    }
+    assert_eq!(given(&lab, "/poweron"), 0);
 }

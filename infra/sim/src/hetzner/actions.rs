@@ -190,6 +190,7 @@ fn succeed(state: &mut State, action: &Action) {
                 boot::power_on(state, server);
             }
         }
+        Command::Shutdown if state.knobs.obeys_late.is_some() => boot::obeys(state, server),
         Command::Stop | Command::Shutdown => {
             servers::set_status(state, server, Status::Off);
             boot::power_lost(state, server);

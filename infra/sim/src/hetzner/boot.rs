@@ -61,6 +61,27 @@ pub(crate) fn power_lost(state: &mut State, server: u64) {
     }
 }
 
+/// The machine was told to shut down, and will.
+pub(crate) fn obeys(state: &mut State, server: u64) {
+    servers::set_status(state, server, Status::Running);
+    let boot = state
+        .hetzner
+        .servers
+        .get(&server)
+        .map(|found| found.machine.boots);
+    if let (Some(boot), Some(late)) = (boot, state.knobs.obeys_late) {
+        state.schedule(late, Due::GoesOff { server, boot });
+    }
+}
+
+/// The machine went off by itself, unless it was switched off or rebooted since.
+pub(crate) fn goes_off(state: &mut State, server: u64, boot: u32) {
+    if still_on(state, server, boot).is_some() {
+        servers::set_status(state, server, Status::Off);
+        power_lost(state, server);
+    }
+}
+
 /// The disk was wiped: the machine knows nothing of its device any more.
 pub(crate) fn disk_wiped(state: &mut State, server: u64) {
     power_lost(state, server);
