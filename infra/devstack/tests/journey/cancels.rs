@@ -16,12 +16,13 @@ const POLL: Duration = Duration::from_millis(20);
 /// Which process stands still: the how-manieth start of which program, and where.
 type Point = (String, u32, KillPoint);
 
-/// Everything that is said on the way of one payment, from a run in which nothing goes wrong.
+/// Everything that is said on the way of one payment, from a run in which nothing goes wrong and no
+/// time passes.
 async fn points() -> Vec<Point> {
     let scene = Scene::new().await;
     let agent = scene.pay().await.agent_id;
     scene.comes_to(agent, AgentState::Active).await;
-    scene.settle(&[agent]).await;
+    scene.comes_to_rest(&[agent]).await;
     let mut points = Vec::new();
     for process in scene.world.taps.record() {
         for turn in &process.turns {
@@ -42,7 +43,7 @@ async fn cancel_at((program, start, point): Point) -> bool {
     let payment = scene.world.customer.payment("us-east");
     let agent = payment.agent_id;
     let paying = scene.deliver(&payment.body);
-    // How often the runner asks depends on the moment, so its last turns may not come.
+    // A point that does not come must not hang the test.
     let passed_by = async {
         let active = || async {
             let seen = scene.seen(agent).await;
@@ -82,16 +83,17 @@ async fn a_cancel_at_any_moment_of_a_provision_leaves_nothing() {
         ["callback", "dispatch", "runner", "stripe-webhook"]
     );
     let count = points.len();
-    let met = stream::iter(points)
+    let missed: Vec<String> = stream::iter(points)
         .map(|point| async move {
             let name = format!("{} {} {:?}", point.0, point.1, point.2);
             let scene = tokio::spawn(cancel_at(point)).await;
-            scene.unwrap_or_else(|error| panic!("canceled at {name}: {error}"))
+            let met = scene.unwrap_or_else(|error| panic!("canceled at {name}: {error}"));
+            (!met).then_some(name)
         })
         .buffer_unordered(SCENES_AT_ONCE)
-        .filter(|met| std::future::ready(*met))
-        .count()
+        .filter_map(std::future::ready)
+        .collect()
         .await;
-    println!("canceled at {met} of {count} points");
-    assert!(met * 100 >= count * 95, "only {met} of {count} were met");
+    println!("canceled at {} of {count} points", count - missed.len());
+    assert!(missed.is_empty(), "listed and never met: {missed:#?}");
 }
