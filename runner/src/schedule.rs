@@ -16,8 +16,8 @@ const DEVICE_SHORTEST: Duration = Duration::from_millis(650);
 const DEVICE_LONGEST: Duration = Duration::from_secs(5);
 
 /// When to look at actions again, counted from their begin. The device shows the end anyway,
-/// looks only show a failure earlier, so they may be rare: at three and a half times the time, or when
-/// the shown progress says it ends (it may jump, or stay at 0).
+/// looks only show a failure earlier, so they may be rare: at three and a half times the time, or
+/// when the shown progress says it ends (it may jump, or stay at 0).
 pub(crate) fn next_action_look(elapsed: Duration, progress: u64, looks: u32) -> Duration {
     if looks == 0 {
         return ACTION_FIRST;
