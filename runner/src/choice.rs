@@ -7,9 +7,8 @@ use crate::hetzner::ServerType;
 const CORES_MIN: u32 = 2;
 /// Its memory.
 const MEMORY_GB_MIN: f64 = 4.0;
-/// At most this many types are tried at one location.
-const TYPES_PER_LOCATION_MAX: usize = 6;
-/// And so many in all: who asks for ever in vain is shut out (Hetzner: users' reports).
+/// At most this many are tried in all, each location having its share: who asks for ever in vain
+/// is shut out (Hetzner: users' reports).
 const CANDIDATES_MAX: usize = 12;
 
 /// A type and a location that sells it.
@@ -22,9 +21,9 @@ pub(crate) struct Candidate {
 /// For each location in turn: the wished type where it is sold, then the cheapest shared x86
 /// types that are big enough.
 pub(crate) fn candidates(types: &[ServerType], wished: &str, zone: &[String]) -> Vec<Candidate> {
+    let share = CANDIDATES_MAX / zone.len().max(1);
     zone.iter()
-        .flat_map(|location| at(types, wished, location))
-        .take(CANDIDATES_MAX)
+        .flat_map(|location| at(types, wished, location).into_iter().take(share))
         .collect()
 }
 
@@ -50,7 +49,6 @@ fn at(types: &[ServerType], wished: &str, location: &str) -> Vec<Candidate> {
             .then(one.2.cmp(other.2))
     });
     sold.into_iter()
-        .take(TYPES_PER_LOCATION_MAX)
         .map(|(_, _, name)| Candidate {
             server_type: name.to_owned(),
             location: location.to_owned(),
@@ -128,6 +126,22 @@ mod tests {
             ["cx33@fsn1"],
             "a wish may leave soon"
         );
+    }
+
+    #[test]
+    fn every_location_of_a_zone_has_its_share() {
+        let places = ["fsn1", "nbg1", "hel1"];
+        let types: Vec<ServerType> = (0..9_u32)
+            .map(|number| kind(&format!("cx{number}"), 2, 4.0, f64::from(number), &places))
+            .collect();
+        for (zone, count) in [(&places[..], 4), (&places[..1], 9)] {
+            let names = names(&types, "cx8", zone);
+            for place in zone {
+                let there = names.iter().filter(|name| name.ends_with(place));
+                assert_eq!(there.count(), count, "{names:?}");
+            }
+            assert!(names[0].starts_with("cx8@") && names[1].starts_with("cx0@"));
+        }
     }
 
     proptest! {

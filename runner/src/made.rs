@@ -24,6 +24,8 @@ pub(crate) struct Made {
     pub(crate) key_created: Option<OffsetDateTime>,
     /// Our device.
     pub(crate) device: Option<String>,
+    /// Devices that turned out to be another tailnet's: they cannot be removed, and need not be.
+    pub(crate) foreign: Vec<String>,
     /// The step that is under way, or was the last.
     pub(crate) step: &'static str,
 }

@@ -87,6 +87,8 @@ pub enum Knob {
         /// Even preauthorized keys give unauthorized devices.
         always: bool,
     },
+    /// Tailscale: a device is shown as connected for so long after its machine went off.
+    QuietLate(Duration),
     /// Tailscale: new devices are approved only so long after they appeared.
     ApprovedLate(Duration),
     /// Tailscale: `created` of devices made by hand is of year 1.
@@ -147,6 +149,7 @@ pub(crate) struct Knobs {
     pub(crate) boot_hangs: bool,
     /// Device approval is on; whether even for preauthorized keys.
     pub(crate) approval: Option<bool>,
+    pub(crate) quiet_late: Duration,
     pub(crate) approved_late: Duration,
     pub(crate) year_one: bool,
     pub(crate) addresses_late: Duration,

@@ -238,6 +238,7 @@ impl State {
             Knob::ExpireTokens => self.tailscale.expire_tokens(),
             Knob::TailscaleScopes(scopes) => self.config.tailscale.scopes = scopes,
             Knob::DeviceApproval { on, always } => self.knobs.approval = on.then_some(always),
+            Knob::QuietLate(late) => self.knobs.quiet_late = late,
             Knob::ApprovedLate(late) => self.knobs.approved_late = late,
             Knob::YearOne(on) => self.knobs.year_one = on,
             Knob::AddressesLate(late) => self.knobs.addresses_late = late,

@@ -6,7 +6,7 @@ use crate::{
     lease::{Halt, Trouble},
     report::Inventory,
     run::Run,
-    schedule::{device_pause, short_pause},
+    schedule::short_pause,
     steps::{
         device, key, known,
         remove::{self, CALL_MAX, Wait},
@@ -18,8 +18,6 @@ use tokio::time::Instant;
 
 /// So often the lists are read until they are empty.
 const ROUNDS_MAX: u32 = 6;
-/// So long a device may be shown as connected after its machine was removed.
-const AT_WORK_MAX: Duration = Duration::from_mins(4);
 /// A list may lag behind a create whose answer was lost, by so much at most.
 const LIST_LAG_MAX: Duration = Duration::from_millis(500);
 
@@ -80,8 +78,12 @@ async fn left_servers(run: &mut Run) -> Result<Vec<Server>, Halt> {
     Ok(servers)
 }
 
-/// The agent's devices: by hostname and tag, and by the ids that the callback knows.
+/// The agent's devices: by hostname and tag, and by the ids that the callback knows. None while
+/// a machine is kept: it keeps its way into the tailnet.
 async fn left_devices(run: &mut Run) -> Result<Vec<Device>, Halt> {
+    if run.work.server_released || !run.work.estranged.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut devices = device::list(run).await?;
     devices.extend(known::devices(run, &devices).await?);
     Ok(devices)
@@ -121,22 +123,10 @@ async fn none_at_work(run: &mut Run) -> Result<Vec<Device>, Halt> {
     let began = Instant::now();
     loop {
         let left = left_devices(run).await?;
-        let at_work = |device: &&Device| device.connected == Some(true);
-        let work = &run.work;
-        let found = work.server_deleted || work.server_released || !work.estranged.is_empty();
-        let Some(device) = left.iter().find(at_work).filter(|_| !found) else {
+        let Some(device) = device::at_work(&left).filter(|_| !run.work.server_deleted) else {
             return Ok(left);
         };
-        if began.elapsed() > AT_WORK_MAX {
-            let text = format!(
-                "device {} is connected, so its machine runs, and no server of it is in this \
-                 Hetzner project; set HETZNER_API_TOKEN to the project that holds it, or remove \
-                 the machine by hand, then retry",
-                device.node_id
-            );
-            return Err(Trouble::transient(text).into());
-        }
-        run.lease.pause(device_pause(began.elapsed())).await?;
+        device::wait_at_work(run, device, began).await?;
         delete_servers(run).await?;
     }
 }

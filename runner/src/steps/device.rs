@@ -9,8 +9,16 @@ use crate::{
     tailscale::{Device, Kind},
 };
 use contract::ServerFacts;
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 use time::OffsetDateTime;
+use tokio::time::Instant;
+
+/// So long a device may be shown as connected after its machine was removed.
+const AT_WORK_MAX: Duration = Duration::from_mins(4);
+/// Pause between two looks at it.
+const AT_WORK_PAUSE: Duration = Duration::from_secs(10);
+/// What a device of a machine that is off, or hangs, is waited for.
+pub(crate) const TO_BE_CONNECTED: &str = "the device to be connected";
 
 /// How far our device is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +60,7 @@ pub(crate) fn state(device: Device) -> Seen {
         return Seen::Waiting("approval in the tailnet");
     }
     if device.connected == Some(false) {
-        return Seen::Waiting("the device to be connected");
+        return Seen::Waiting(TO_BE_CONNECTED);
     }
     match address(&device.addresses) {
         Some(address) => Seen::Ready(device, address),
@@ -114,7 +122,10 @@ pub(crate) fn note(run: &mut Run, device: Device) {
 pub(crate) async fn list(run: &Run) -> Result<Vec<Device>, Trouble> {
     let mut devices = run.tailscale.devices(&run.server_name()).await?;
     let tag = &run.cloud.tailscale.tag;
-    devices.retain(|device| device.created.is_some() && device.tags.contains(tag));
+    let foreign = run.made.all().foreign;
+    devices.retain(|device| {
+        device.created.is_some() && device.tags.contains(tag) && !foreign.contains(&device.node_id)
+    });
     Ok(devices)
 }
 
@@ -126,11 +137,38 @@ pub(crate) async fn remove(run: &Run, left: &[Device]) -> Result<(), Halt> {
         let permit = Permit::Held(&run.lease);
         match tailnet::delete_device(&run.tailscale, permit, node_id).await? {
             // It was shared into the tailnet: it is not ours, and in nobody's way.
-            Err(error) if error.kind == Kind::Foreign => run.actions.line(&error.to_string()),
+            Err(error) if error.kind == Kind::Foreign => {
+                run.actions.line(&error.to_string());
+                run.made.change(|made| made.foreign.push(node_id.clone()));
+            }
             deleted => deleted?,
         }
     }
     Ok(())
+}
+
+/// One of these devices that is connected, so that a machine stands behind it.
+pub(crate) fn at_work(devices: &[Device]) -> Option<&Device> {
+    let connected = |device: &&Device| device.connected == Some(true);
+    devices.iter().find(connected)
+}
+
+/// Pauses before the next look at a device that is at work without a server that anybody found;
+/// `began`: the first look.
+///
+/// # Errors
+/// When it is at work for too long to be a machine that was just removed.
+pub(crate) async fn wait_at_work(run: &Run, device: &Device, began: Instant) -> Result<(), Halt> {
+    if began.elapsed() <= AT_WORK_MAX {
+        return run.lease.pause(AT_WORK_PAUSE).await;
+    }
+    let text = format!(
+        "device {} is connected, so its machine seems to run, and no server of it is in this \
+         Hetzner project; set HETZNER_API_TOKEN to the project that holds it, or remove the \
+         machine by hand, or the device to keep the machine, then retry",
+        device.node_id
+    );
+    Err(Trouble::transient(text).into())
 }
 
 /// Ids of the devices that our machine left: the one we know, and one that joined unseen, found

@@ -16,8 +16,8 @@ pub(crate) fn learn(run: &mut Run) {
 }
 
 /// The known servers that still exist and are not among `listed`. Ids are never given again, so
-/// one that is gone is not asked for a second time. One that has neither the agent's name nor its
-/// label any more stays: a label may say that somebody else manages it now, else
+/// one that is gone is not asked for a second time. One whose label says that somebody else
+/// manages it stays; one that has neither the agent's name nor its label any more stays too, and
 /// [`none_estranged`] names it.
 pub(crate) async fn servers(run: &mut Run, listed: &[Server]) -> Result<Vec<Server>, Halt> {
     let mut found = Vec::new();
@@ -26,8 +26,12 @@ pub(crate) async fn servers(run: &mut Run, listed: &[Server]) -> Result<Vec<Serv
             continue;
         }
         match run.hetzner.server(id).await? {
-            None => run.work.known_servers.retain(|known| *known != id),
-            Some(server) if is_recognised(run, &server) => {
+            None => {
+                run.work.known_servers.retain(|known| *known != id);
+                let text = format!("server {id} is not in this Hetzner project any more");
+                run.actions.line(&text);
+            }
+            Some(server) if released_to(&server).is_none() && is_recognised(run, &server) => {
                 if !run.is_own(&server) {
                     let text = format!("server {id} is the agent's, whatever its labels say");
                     run.actions.line(&text);
@@ -83,8 +87,9 @@ fn is_recognised(run: &Run, server: &Server) -> bool {
 /// The known devices that are still in the tailnet and not among `listed`.
 pub(crate) async fn devices(run: &mut Run, listed: &[Device]) -> Result<Vec<Device>, Halt> {
     let mut found = Vec::new();
+    let foreign = run.made.all().foreign;
     for id in run.work.known_devices.clone() {
-        if listed.iter().any(|device| device.node_id == id) {
+        if listed.iter().any(|device| device.node_id == id) || foreign.contains(&id) {
             continue;
         }
         match run.tailscale.device(&id).await? {

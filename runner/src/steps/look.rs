@@ -13,6 +13,7 @@ use crate::{
     },
     tailscale::Device,
 };
+use tokio::time::Instant;
 
 /// So often the list is read until it holds nothing older.
 const ROUNDS_MAX: u32 = 5;
@@ -73,16 +74,17 @@ fn unreadable(server: &Server) -> Trouble {
 /// no server was can belong to nobody, whoever is at work meanwhile. Devices stay when no server
 /// was deleted, unless `devices_too`: a list may lag behind our own create.
 pub(crate) async fn clear_older(run: &Run, mut devices_too: bool) -> Result<Option<Server>, Halt> {
+    let mut deleted = false;
     for round in 0..ROUNDS_MAX {
         let devices = device::list(run).await?;
         match judge(run.own_servers().await?, run.inputs.fence)? {
             Verdict::Clear if devices_too && !devices.is_empty() => {
-                return clear_devices(run, &devices).await;
+                return clear_devices(run, devices, deleted).await;
             }
             Verdict::Clear => return Ok(None),
             Verdict::Own(server) => return Ok(Some(server)),
             Verdict::Older(ids) => {
-                devices_too = true;
+                (devices_too, deleted) = (true, true);
                 delete_older(run, ids).await?;
             }
         }
@@ -93,11 +95,26 @@ pub(crate) async fn clear_older(run: &Run, mut devices_too: bool) -> Result<Opti
 
 /// Removes the devices of a machine that no list shows, unless something holds its name: then it
 /// may be at work under other labels, and must not lose its way into the tailnet.
-async fn clear_devices(run: &Run, devices: &[Device]) -> Result<Option<Server>, Halt> {
-    match clear_name(run).await? {
-        Holder::Own(server) => return Ok(Some(server)),
-        Holder::Nobody | Holder::Cleared => device::remove(run, devices).await?,
+/// Nor is one that is at work removed, unless its server was `deleted` just now.
+async fn clear_devices(
+    run: &Run,
+    mut devices: Vec<Device>,
+    deleted: bool,
+) -> Result<Option<Server>, Halt> {
+    let began = Instant::now();
+    loop {
+        let cleared = match clear_name(run).await? {
+            Holder::Own(server) => return Ok(Some(server)),
+            Holder::Cleared => true,
+            Holder::Nobody => deleted,
+        };
+        let Some(device) = device::at_work(&devices).filter(|_| !cleared) else {
+            break;
+        };
+        device::wait_at_work(run, device, began).await?;
+        devices = device::list(run).await?;
     }
+    device::remove(run, &devices).await?;
     Ok(None)
 }
 

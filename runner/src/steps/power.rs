@@ -16,6 +16,8 @@ use contract::{ErrorClass, ServerFacts};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// What is waited for while no device is there.
+const TO_APPEAR: &str = "the device to appear";
 /// Actions that tell how a server was last powered (Hetzner's words).
 const POWER: [&str; 6] = [
     "create_server",
@@ -137,11 +139,20 @@ async fn ended(run: &Run, asked: &Asked) -> Result<bool, Halt> {
 }
 
 /// Waits until the device that was there before is connected again. A machine that hangs in its
-/// boot helps itself no more, and nobody can reach it: its power is cut and restored, once.
+/// boot helps itself no more, and nobody can reach it: its power is cut and restored, once. Only
+/// what Tailscale says of the device shows that; a machine that waits for an approval, or of
+/// which nobody tells, may be at work.
 pub(crate) async fn await_return(run: &mut Run) -> Result<(), Halt> {
     let Err(waits) = returned(run).await? else {
         return Ok(());
     };
+    if ![device::TO_BE_CONNECTED, TO_APPEAR].contains(&waits) {
+        let text = format!(
+            "after {} s the run still waits for {waits}",
+            DEVICE_MAX.as_secs()
+        );
+        return Err(Trouble::transient(text).into());
+    }
     run.actions.line(&format!(
         "after {} s the run still waits for {waits}; the power is cut and restored",
         DEVICE_MAX.as_secs()
@@ -183,7 +194,7 @@ async fn returned(run: &mut Run) -> Result<Result<(), &'static str>, Halt> {
             }
             Seen::Broken(why) => return Err(Trouble::permanent(why).into()),
             Seen::Waiting(what) => what,
-            Seen::Nothing => "the device to appear",
+            Seen::Nothing => TO_APPEAR,
         };
         if began.elapsed() > DEVICE_MAX {
             return Ok(Err(waits));
@@ -192,15 +203,13 @@ async fn returned(run: &mut Run) -> Result<Result<(), &'static str>, Halt> {
     }
 }
 
-/// One look for the machine's device: the newest that the callback knows, whatever its hostname
-/// and tag have become, else the one that bears ours.
+/// One look for the machine's device: the newest of those that bear our hostname and tag, and of
+/// those that the callback knows, whatever these have become.
 async fn look(run: &mut Run) -> Result<Seen, Halt> {
-    let known = known::devices(run, &[]).await?;
-    if let Some(device) = known.into_iter().max_by_key(|device| device.created) {
-        return Ok(device::state(device));
-    }
-    let devices = run.tailscale.devices(&run.server_name()).await?;
-    Ok(device::ours(devices, &run.cloud.tailscale.tag, None))
+    let mut devices = device::list(run).await?;
+    devices.extend(known::devices(run, &devices).await?);
+    let newest = devices.into_iter().max_by_key(|device| device.created);
+    Ok(newest.map_or(Seen::Nothing, device::state))
 }
 
 /// The server's status; `None` when it is not known just now.

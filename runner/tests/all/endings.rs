@@ -239,6 +239,6 @@ async fn a_signal_while_undoing_ends_the_run_in_time() {
             .last()
             .error
             .unwrap()
-            .contains("deletes were sent")
+            .contains("deletes are sent")
     );
 }

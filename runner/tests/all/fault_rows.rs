@@ -90,8 +90,8 @@ fn struck(met: &Met) -> bool {
     met.bent() > 0
 }
 
-/// What only bends shapes is met by every answer.
-pub(crate) fn always(met: &Met) -> bool {
+/// For what bends the shape of every answer, or of every list: whoever asked has met it.
+pub(crate) fn any_answer(met: &Met) -> bool {
     !met.world.calls.is_empty()
 }
 
@@ -336,12 +336,12 @@ fn of_servers() -> Vec<Row> {
             sim.turn(Knob::HetznerOddShapes(true));
             sim.turn(Knob::HetznerNullTotals(true));
         })
-        .met(always),
+        .met(any_answer),
         row("H-F14", WHOLE, (180, 30), many_old_servers)
             .met(|met| met.answered(Vendor::Hetzner, &Method::DELETE, "/servers/", 200) == 55),
         row("H-F15", WHOLE, (8, 8), |sim| {
             sim.turn(Knob::HetznerOldShapes(true));
         })
-        .met(always),
+        .met(any_answer),
     ]
 }

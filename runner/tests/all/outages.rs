@@ -138,6 +138,59 @@ async fn a_destroy_that_finds_a_device_at_work_and_no_server_says_so() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_provision_makes_no_second_machine_beside_one_that_it_cannot_see() {
+    let lab = Lab::new();
+    lab.sim.add_device(&DecoyDevice {
+        hostname: NAME.to_owned(),
+        tags: vec!["tag:agent".to_owned()],
+        online: true,
+        ..DecoyDevice::default()
+    });
+    let ended = lab.run(&provision(2)).await;
+    assert_eq!(ended.end, End::Failed);
+    let error = ended.last().error.clone().unwrap();
+    assert!(
+        error.contains("set HETZNER_API_TOKEN to the project"),
+        "{error}"
+    );
+    let world = lab.sim.world();
+    assert_eq!((world.servers.len(), world.devices.len()), (0, 1));
+}
+
+/// Its machine was removed by somebody; the tailnet notices later.
+#[tokio::test(start_paused = true)]
+async fn a_device_that_is_shown_as_connected_for_a_while_is_waited_for() {
+    for operation in [Operation::Destroy, Operation::Provision] {
+        let lab = Lab::new();
+        lab.sim.turn(Knob::QuietLate(Duration::from_secs(90)));
+        assert_eq!(lab.run(&provision(1)).await.end, End::Done);
+        assert!(lab.sim.delete_server_by_hand(NAME));
+        let ended = lab.run(&Attempt::new(operation, 2)).await;
+        assert_eq!(ended.end, End::Done, "{:#?}", ended.last());
+        assert!(ended.took > Duration::from_secs(80), "{:?}", ended.took);
+        let wrong = if operation == Operation::Destroy {
+            lab.unclean()
+        } else {
+            lab.incomplete(2)
+        };
+        assert_eq!(wrong, None, "{operation}");
+    }
+}
+
+/// A retry after a failure deletes the server itself, so that it need not wait.
+#[tokio::test(start_paused = true)]
+async fn a_device_whose_server_was_just_deleted_is_not_waited_for() {
+    let lab = Lab::new();
+    lab.sim.turn(Knob::QuietLate(Duration::from_hours(1)));
+    for fence in [1, 2] {
+        let ended = lab.run(&provision(fence)).await;
+        assert_eq!(ended.end, End::Done, "{:#?}", ended.last());
+        assert!(ended.took < Duration::from_secs(30), "{:?}", ended.took);
+    }
+    assert_eq!(lab.incomplete(2), None);
+}
+
 fn slow() -> SimConfig {
     let mut config = quick();
     config.hetzner.create_delay = DelayRange::millis(30_000, 30_000);

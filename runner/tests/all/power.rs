@@ -1,10 +1,13 @@
 //! A machine that is started and does not come back: its power is cut and restored, once.
 
-use crate::lab::{Attempt, Ended, Gate, Lab};
-use contract::{ErrorClass, Operation};
+use crate::{
+    harness::NAME,
+    lab::{Attempt, Ended, Gate, Lab},
+};
+use contract::{ErrorClass, Operation, Spec};
 use http::Method;
 use runner::End;
-use sim::{Knob, Vendor};
+use sim::{DecoyDevice, Effect, Fault, Knob, Vendor};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
@@ -127,4 +130,42 @@ async fn a_machine_that_was_told_to_shut_down_and_did_not_runs() {
         assert!(ended.took < Duration::from_secs(90), "{:?}", ended.took);
     }
     assert_eq!(given(&lab, "/poweron"), 0);
+}
+
+/// Nobody knows how the machine is, so its power is not cut.
+#[tokio::test(start_paused = true)]
+async fn a_tailnet_that_does_not_answer_cuts_no_power() {
+    let lab = stopped().await;
+    lab.sim.turn(Knob::BootHangs(false));
+    let mut away = Fault::every(Vendor::Tailscale, Effect::refuse(500, "", "oops"));
+    away.path_contains = "/device".to_owned();
+    lab.sim.add_fault(away);
+    let ended = started(&lab, 3, None).await;
+    assert_eq!(ended.end, End::Failed);
+    let error = ended.last().error.clone().unwrap();
+    assert!(error.contains("waits for Tailscale's answer"), "{error}");
+    assert_eq!(given(&lab, "/poweroff"), 0);
+    lab.sim.clear_faults();
+    assert_eq!(started(&lab, 4, None).await.end, End::Done);
+}
+
+/// Somebody enrolled the machine anew; the callback knows the device that is there no more.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_enrolled_anew_is_known_by_its_newest_device() {
+    let lab = stopped().await;
+    let known = lab.sim.world().devices[0].node_id.clone();
+    let spec = Spec {
+        devices: vec![known],
+        ..Spec::default()
+    };
+    lab.tells(spec, false);
+    lab.sim.add_device(&DecoyDevice {
+        hostname: NAME.to_owned(),
+        tags: vec!["tag:agent".to_owned()],
+        online: true,
+        ..DecoyDevice::default()
+    });
+    let ended = started(&lab, 3, None).await;
+    assert_eq!(ended.end, End::Done, "{:#?}", ended.last());
+    assert_eq!(given(&lab, "/poweroff"), 0);
 }

@@ -51,7 +51,7 @@ impl Overheard {
         all
     }
 
-    /// All of them in all forms, short ones first: errors are cut when they grow long.
+    /// All of them in all forms.
     fn quote(&self) -> String {
         let all = self.all();
         let forms: BTreeSet<String> = all.iter().flat_map(|secret| forms(secret)).collect();

@@ -122,7 +122,7 @@ async fn a_server_that_somebody_made_their_own_is_named_and_not_touched() {
         let error = ended.last().error.clone().unwrap();
         assert!(error.contains(&format!("server {id} (theirs)")), "{error}");
         let world = lab.sim.world();
-        assert_eq!((world.servers.len(), world.devices.len()), (1, 0));
+        assert_eq!((world.servers.len(), world.devices.len()), (1, 1));
     }
     let ended = lab.run(&Attempt::new(Operation::Stop, 4)).await;
     assert_eq!(ended.end, End::Failed);
@@ -134,14 +134,47 @@ async fn a_server_that_somebody_made_their_own_is_named_and_not_touched() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_somebody_else_manages_now_is_released() {
-    let lab = made_under_other_settings().await;
-    let id = lab.sim.world().servers[0].id;
-    lab.rename(id, "theirs").await;
-    lab.relabel(id, &[("managed_by", "them")]).await;
+    for name in [NAME, "theirs"] {
+        let lab = made_under_other_settings().await;
+        let id = lab.sim.world().servers[0].id;
+        lab.rename(id, name).await;
+        lab.relabel(id, &[("managed_by", "them"), ("agent_id", AGENT)])
+            .await;
+        let ended = lab.run(&Attempt::new(Operation::Destroy, 2)).await;
+        assert_eq!(ended.end, End::Done, "{:#?}", ended.last());
+        let world = lab.sim.world();
+        assert_eq!((world.servers.len(), world.devices.len()), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_of_another_tailnet_holds_up_no_destroy() {
+    let lab = Lab::new();
+    assert_eq!(
+        lab.run(&Attempt::new(Operation::Provision, 1)).await.end,
+        End::Done
+    );
+    lab.sim.add_device(&DecoyDevice {
+        hostname: NAME.to_owned(),
+        tags: vec!["tag:agent".to_owned()],
+        ..DecoyDevice::default()
+    });
+    let shared = lab.sim.world().devices.last().unwrap().node_id.clone();
+    let foreign = Effect::refuse(501, "", "cannot delete devices outside of your tailnet");
+    let mut foreign = Fault::every(Vendor::Tailscale, foreign);
+    foreign.method = Some(http::Method::DELETE);
+    foreign.path_contains = format!("/device/{shared}");
+    lab.sim.add_fault(foreign);
     let ended = lab.run(&Attempt::new(Operation::Destroy, 2)).await;
     assert_eq!(ended.end, End::Done, "{:#?}", ended.last());
-    let world = lab.sim.world();
-    assert_eq!((world.servers.len(), world.devices.len()), (1, 0));
+    let left: Vec<String> = lab
+        .sim
+        .world()
+        .devices
+        .into_iter()
+        .map(|one| one.node_id)
+        .collect();
+    assert_eq!(left, [shared]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,6 +31,8 @@ pub(crate) struct Device {
     ipv4_from: Duration,
     authorized_from: Duration,
     online: bool,
+    /// Until then it is shown as connected, whatever became of its machine.
+    quiet_from: Duration,
     last_seen: i64,
     authorized: bool,
     ephemeral: bool,
@@ -68,11 +70,12 @@ impl Device {
             (false, false) => zulu(self.created),
         };
         let authorized = self.authorized && state.now >= self.authorized_from;
+        let connected = self.online || state.now < self.quiet_from;
         let mut object = json!({
             "addresses": addresses, "id": self.id.to_string(), "nodeId": self.node_id,
             "name": format!("{}.{}", self.label, state.config.tailscale.dns_name),
             "hostname": self.hostname, "user": "tagged-devices", "authorized": authorized,
-            "connectedToControl": self.online, "created": created,
+            "connectedToControl": connected, "created": created,
             "expires": YEAR_ONE, "keyExpiryDisabled": self.key_expiry_disabled,
             "isEphemeral": self.ephemeral, "isExternal": self.external,
             "blocksIncomingConnections": false, "clientVersion": "1.94.2-tsim-g0", "os": "linux",
@@ -81,7 +84,7 @@ impl Device {
             "tailnetLockError": self.lock_error, "updateAvailable": false,
         });
         if let Some(fields) = object.as_object_mut() {
-            if !self.online {
+            if !connected {
                 fields.insert("lastSeen".to_owned(), json!(zulu(self.last_seen)));
             }
             if !self.tags.is_empty() {
@@ -150,6 +153,7 @@ fn new_device(state: &mut State, hostname: &str, tags: Vec<String>) -> Device {
         ipv4_from: state.now + state.knobs.device_ipv4_late,
         authorized_from: state.now + state.knobs.approved_late,
         online: true,
+        quiet_from: Duration::ZERO,
         last_seen: state.unix_now(),
         authorized: true,
         ephemeral: false,
@@ -194,11 +198,13 @@ pub(crate) fn vanish(state: &mut State, id: u64) {
 /// Its machine is off: a lasting device stays listed, an ephemeral one is removed.
 pub(crate) fn goes_quiet(state: &mut State, id: u64) {
     let now = state.unix_now();
+    let quiet_from = state.now + state.knobs.quiet_late;
     let Some(device) = state.tailscale.devices.get_mut(&id) else {
         return;
     };
     if device.online {
         device.online = false;
+        device.quiet_from = quiet_from;
         device.last_seen = now;
     }
     if device.ephemeral {
