@@ -11,9 +11,9 @@ use tokio::time::timeout;
 
 /// A run is some 12 KB of JSON, more with a long commit message, and an answer longer than
 /// [`outbound::BODY_BYTES_MAX`] is refused: a page is to stay well below it.
-const PER_PAGE: usize = 30;
+const PER_PAGE: usize = 50;
 /// GitHub gives at most 1000 runs for a filtered list.
-const PAGES_MAX: u32 = 34;
+const PAGES_MAX: u32 = 20;
 
 /// Longest that a whole search may take, its pages and its token included.
 const SEARCH_MAX: Duration = Duration::from_secs(8);

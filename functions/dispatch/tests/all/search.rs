@@ -22,7 +22,7 @@ fn github(page_takes: Duration) -> GitHub {
         let last = call
             .uri()
             .query()
-            .is_some_and(|query| query.ends_with("&page=34"));
+            .is_some_and(|query| query.ends_with("&page=20"));
         let name = |place| {
             if last && place == 0 {
                 "wanted"
@@ -30,7 +30,7 @@ fn github(page_takes: Duration) -> GitHub {
                 "other"
             }
         };
-        let runs: Vec<Value> = (0..30)
+        let runs: Vec<Value> = (0..50)
             .map(|place| json!({"id": place, "display_title": name(place), "status": "queued"}))
             .collect();
         let body = json!({"total_count": 1000, "workflow_runs": runs}).to_string();
@@ -49,7 +49,7 @@ fn github(page_takes: Duration) -> GitHub {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_is_found_on_the_last_page() {
-    let seen = github(Duration::from_millis(200))
+    let seen = github(Duration::from_millis(350))
         .look_for("wanted", NOW, NOW)
         .await;
     let sight = Sight::Alive;
