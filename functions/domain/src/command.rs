@@ -66,7 +66,8 @@ pub fn permit(facts: Facts, command: Command) -> Permission {
 /// Whether the operator's retry may have the agent's machine made anew, provided that the machine
 /// was found missing. That is no fact: facts move an agent by themselves, and a machine that does
 /// not show may only have lost its labels. The old data is gone with it, so the machine must be
-/// wanted running, and nothing be at work that could still find it.
+/// wanted running, and nothing be at work that could still find it. What was given up comes first:
+/// a retry means one thing at a time.
 pub fn may_remake(facts: Facts) -> bool {
     let had_machine = match facts.existing {
         Existing::Unconfigured | Existing::Running | Existing::Stopped | Existing::Unsettled => {
@@ -77,6 +78,7 @@ pub fn may_remake(facts: Facts) -> bool {
     had_machine
         && wanted(facts.payment, facts.wish) == Wanted::Running
         && facts.live.is_none()
+        && facts.gave_up.is_none()
         && reconcile(facts).is_none()
 }
 
@@ -137,19 +139,24 @@ mod tests {
             gave_up: Some(gave_up),
             ..active
         };
-        for facts in [active, gave_up(Existing::Unsettled, JobKind::Start)] {
-            let after = facts.after(Change::Remade).unwrap();
-            assert_eq!(reconcile(after), Some(JobKind::Provision), "{facts:?}");
-            assert_eq!(after.after(Change::Remade), None, "it is at work");
-        }
+        let unconfigured = Facts {
+            existing: Existing::Unconfigured,
+            ..active
+        };
+        assert!(may_remake(active) && may_remake(unconfigured));
         for (facts, ..) in decisions().filter(|(facts, ..)| may_remake(*facts)) {
             let after = facts.after(Change::Remade).unwrap();
             assert_eq!(reconcile(after), Some(JobKind::Provision), "{facts:?}");
+            assert_eq!(after.after(Change::Remade), None, "it is at work");
+            let retry = permit(facts, Command::Retry);
+            assert_eq!(retry, Nothing, "a retry would mean two things: {facts:?}");
         }
         for facts in [
             Facts::NEW,
             gave_up(Existing::Doubt, JobKind::Provision),
             gave_up(Existing::Nothing, JobKind::Provision),
+            gave_up(Existing::Unsettled, JobKind::Start),
+            gave_up(Existing::Running, JobKind::Configure),
             Facts {
                 live: Some(JobKind::Stop),
                 ..active

@@ -239,7 +239,6 @@ impl Facts {
             }
             Change::Remade => may_remake(self).then_some(Self {
                 existing: Existing::Doubt,
-                gave_up: None,
                 ..self
             }),
             Change::GaveUp(ending) => self.ended(ending, true),

@@ -2,6 +2,9 @@
 -- operator, who may have it made anew.
 
 ALTER TABLE instances
+    -- The first whole list that lacked it; one alone may have missed it.
+    ADD COLUMN unseen_since timestamptz,
+    -- A later one lacked it too.
     ADD COLUMN missing_since timestamptz;
 
 CREATE INDEX instances_missing ON instances (missing_since)

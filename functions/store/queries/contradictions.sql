@@ -35,6 +35,13 @@ FROM agents a LEFT JOIN instances i ON i.agent_id = a.agent_id AND i.released_at
 WHERE a.state IN ('active', 'awaiting_credentials', 'stopping', 'starting')
     AND i.agent_id IS NULL
 UNION ALL
+SELECT 'agent ' || a.agent_id || ' is ' || a.state || ' and has instance ' || i.server_id
+       || ', but what exists of it is ' || a.existing
+FROM agents a JOIN instances i ON i.agent_id = a.agent_id AND i.released_at IS NULL
+WHERE a.existing IN ('nothing', 'making')
+    -- Only what is to go may be in doubt and still be the agent's.
+    OR a.existing = 'doubt' AND a.wish <> 'delete' AND a.payment <> 'canceled'
+UNION ALL
 SELECT 'agent ' || a.agent_id || ' is paid and nothing is done about it'
 FROM agents a
 WHERE a.payment = 'active' AND a.wish = 'run' AND a.live = 'none' AND a.queued_kind = 'none'

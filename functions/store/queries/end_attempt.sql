@@ -129,19 +129,15 @@ WITH known AS (
     FROM outcome CROSS JOIN unnest($21::text[] || run_id || workflow_run_id) AS run
     WHERE $18 AND run ~ '^[0-9]{1,20}$'
     ON CONFLICT DO NOTHING
-), released AS (
-    -- A provision takes the place of a machine that was missing.
-    UPDATE instances SET released_at = $20 FROM outcome
-    WHERE instances.agent_id = outcome.agent_id AND instances.released_at IS NULL
-        AND outcome.well AND outcome.kind IN ('destroy', 'provision')
-    RETURNING instances.agent_id
 ), instance AS (
     INSERT INTO instances (agent_id, fence, server_id, server_ip, tailscale_ip, device_id,
                            server_name, created_at)
     SELECT agent_id, fence, server_id, server_ip, tailscale_ip, device_id, server_name, $20
-    -- An agent has one instance at most, so the old one is released first.
-    FROM outcome CROSS JOIN (SELECT count(*) FROM released) AS first
-    WHERE well AND kind = 'provision'
+    FROM outcome WHERE well AND kind = 'provision'
+), released AS (
+    UPDATE instances SET released_at = $20 FROM outcome
+    WHERE instances.agent_id = outcome.agent_id AND instances.released_at IS NULL
+        AND outcome.well AND outcome.kind = 'destroy'
 )
 SELECT
     -- An attempt that was opened after this statement began is seen when it is repeated.

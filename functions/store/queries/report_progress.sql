@@ -8,7 +8,6 @@ WITH known AS (
     FROM jobs WHERE job_id = $1
 ), agent AS (
     SELECT a.agent_id, a.name, a.region, a.live, a.live_fence,
-        a.wish = 'delete' OR a.payment = 'canceled' AS is_over,
         a.doomed_at + interval '1 microsecond' * $17::bigint AS patience_until
     FROM agents a JOIN known USING (agent_id) FOR UPDATE OF a
 ), job AS (
@@ -85,14 +84,9 @@ LEFT JOIN job ON true
 LEFT JOIN judged ON true
 LEFT JOIN attempt ON true
 LEFT JOIN working ON true
--- What attempts told of since a destroy last confirmed that nothing was left. A missing machine may
--- only have lost its labels: the clean-up after its remaking failed must not find it by its id.
+-- What attempts told of since a destroy last confirmed that nothing was left.
 LEFT JOIN LATERAL (
-    SELECT array_agg(DISTINCT t.server_id) FILTER (
-            WHERE t.server_id <> '' AND (
-                agent.is_over OR agent.live <> 'destroy' OR NOT EXISTS (
-                    SELECT FROM instances i WHERE i.server_id = t.server_id
-                        AND i.missing_since IS NOT NULL AND i.released_at IS NULL))) AS servers,
+    SELECT array_agg(DISTINCT t.server_id) FILTER (WHERE t.server_id <> '') AS servers,
         array_agg(DISTINCT t.device_id) FILTER (WHERE t.device_id <> '') AS devices
     FROM attempts t
     WHERE t.agent_id = agent.agent_id AND t.fence > coalesce((

@@ -47,7 +47,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     known agents;
     ruled decision;
-    remakes boolean;
+    remakes boolean := false;
 BEGIN
     IF key IS NOT NULL THEN
         PERFORM pg_advisory_xact_lock(hashtext(key));
@@ -73,10 +73,14 @@ BEGIN
     WHERE (d.payment, d.wish, d.existing, d.gave_up, d.live, d.config_pending) =
           (known.payment, known.wish, known.existing, known.gave_up, known.live,
            known.config_pending);
-    -- Only the operator knows whether a machine that is missing is gone, and its data with it.
-    remakes := command = 'retry' AND by = 'operator' AND ruled.may_remake AND EXISTS (
-        SELECT FROM instances i WHERE i.agent_id = agent AND i.released_at IS NULL
-            AND i.missing_since IS NOT NULL);
+    -- Only the operator knows whether a machine that is missing is gone, and its data with it. It is
+    -- the agent's no more from here on: should anything be left of it, the next destroy is told its
+    -- id, as of everything that attempts reported.
+    IF command = 'retry' AND by = 'operator' AND ruled.may_remake THEN
+        UPDATE instances i SET released_at = now
+        WHERE i.agent_id = agent AND i.released_at IS NULL AND i.missing_since IS NOT NULL;
+        remakes := FOUND;
+    END IF;
     verdict := CASE WHEN remakes THEN 'allowed' ELSE
                CASE command WHEN 'retry' THEN ruled.may_retry WHEN 'stop' THEN ruled.may_stop
                             WHEN 'start' THEN ruled.may_start WHEN 'delete' THEN ruled.may_delete

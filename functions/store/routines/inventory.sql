@@ -82,7 +82,9 @@ BEGIN
 END $$;
 
 -- Which machines are there, and which an agent should have and were not seen. An agent's state does
--- not follow from it: a machine whose labels were changed is missing as well.
+-- not follow from it: a machine whose labels were changed is missing as well. A server may go from
+-- one page to another while the pages are read, so that a list lacks it although it is whole: it is
+-- missing only when a later list lacks it too.
 CREATE OR REPLACE FUNCTION find_missing(
     job uuid, report_fence bigint, seen_servers text[], now timestamptz)
 RETURNS TABLE (server_id text, agent_id uuid)
@@ -90,21 +92,26 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     settled constant timestamptz := now - interval '2 minutes';
+    -- Two lists that were read at about the same time may lack the same.
+    confirmed constant timestamptz := now - interval '5 minutes';
 BEGIN
-    UPDATE instances i SET missing_since = NULL
-    WHERE i.missing_since IS NOT NULL AND i.released_at IS NULL
+    UPDATE instances i SET unseen_since = NULL, missing_since = NULL
+    WHERE i.unseen_since IS NOT NULL AND i.released_at IS NULL
         AND i.server_id = ANY (seen_servers);
     -- As with strays, only a short list of everything shows what is not there.
     IF cardinality(seen_servers) < 200 AND EXISTS (
         SELECT FROM attempts t
         WHERE t.job_id = job AND t.fence = report_fence AND t.inventory_asked) THEN
-        RETURN QUERY
-        UPDATE instances i SET missing_since = now
+        UPDATE instances i SET
+            unseen_since = coalesce(i.unseen_since, now),
+            missing_since = CASE WHEN i.unseen_since <= confirmed THEN now END
         FROM agents a
         WHERE a.agent_id = i.agent_id AND i.released_at IS NULL AND i.missing_since IS NULL
             AND i.server_id <> ALL (seen_servers)
             AND a.existing IN ('unconfigured', 'running', 'stopped', 'unsettled')
-            AND a.live = 'none' AND a.queued_kind = 'none' AND a.updated_at <= settled
-        RETURNING i.server_id, i.agent_id;
+            AND a.live = 'none' AND a.queued_kind = 'none' AND a.updated_at <= settled;
+        -- By its time, so that a statement that is repeated tells them again.
+        RETURN QUERY SELECT i.server_id, i.agent_id FROM instances i
+        WHERE i.missing_since = now AND i.released_at IS NULL;
     END IF;
 END $$;

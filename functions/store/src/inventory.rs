@@ -50,7 +50,7 @@ pub struct Stray {
     pub last_seen: Timestamp,
 }
 
-/// A machine that an agent should have and that was not seen.
+/// A machine that an agent should have and that was not seen, twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     /// Whose it is.

@@ -130,12 +130,12 @@ pub struct InstanceStatus {
     pub server_name: Option<String>,
     /// When it became the agent's.
     pub created_at: Timestamp,
-    /// Since when it was not found at Hetzner; none when all is well.
+    /// Since when it is missing at Hetzner, by two whole lists; none when all is well.
     pub missing_since: Option<Timestamp>,
 }
 
 impl AgentStatus {
-    /// Whether the operator's retry has a machine made anew that was found missing.
+    /// Whether the operator's retry gives up a machine that was found missing and has it made anew.
     pub fn may_remake(&self) -> bool {
         let instance = self.instance.as_ref();
         instance.is_some_and(|instance| instance.missing_since.is_some())

@@ -24,6 +24,8 @@ UPDATE attempts SET opened_at = opened_at - age, claimed_at = claimed_at - age,
 WHERE finished_at IS NULL;
 UPDATE jobs SET due_at = due_at - age, timer_at = timer_at - age
 FROM (SELECT AGE AS age) AS passed WHERE finished_at IS NULL;
+UPDATE instances SET unseen_since = unseen_since - age FROM (SELECT AGE AS age) AS passed
+WHERE missing_since IS NULL;
 UPDATE run_cancels SET due_at = due_at - age FROM (SELECT AGE AS age) AS passed;
 UPDATE inventory_turns SET asked_at = asked_at - age FROM (SELECT AGE AS age) AS passed;
 COMMIT;";

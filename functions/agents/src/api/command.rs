@@ -16,7 +16,7 @@ use store::{CommandOutcome, CommandRecord, OPERATOR};
 
 type Answer = Result<(StatusCode, Json<AgentView>), ApiError>;
 
-/// `POST /agents/{id}/provision`: try again what was given up, or make a missing machine anew.
+/// `POST /agents/{id}/provision`: try again what was given up; else make a missing machine anew.
 pub(super) async fn retry(operator: Operator, id: Named, key: Key, body: Body) -> Answer {
     run(operator, id, key, body, Command::Retry).await
 }

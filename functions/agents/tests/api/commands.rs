@@ -83,8 +83,16 @@ async fn a_machine_that_is_missing_is_made_anew_when_the_operator_says_so() {
         seen: &[],
         fresh_job_ids: &[],
     };
-    let swept = world.store.take_inventory(&inventory, at(600)).await;
-    assert_eq!(swept.unwrap().missing.len(), 1);
+    let list = async |now| {
+        world
+            .store
+            .take_inventory(&inventory, at(now))
+            .await
+            .unwrap()
+    };
+    assert_eq!(list(300).await.missing, [], "one list is no proof");
+    assert_eq!(world.agent().await["allowed"], json!(["stop", "delete"]));
+    assert_eq!(list(600).await.missing.len(), 1);
     let missing = world.agent().await;
     assert_eq!(missing["status"], "active");
     assert_eq!(missing["instance"]["missing_since"], "2027-01-15T08:10:00Z");
@@ -93,6 +101,7 @@ async fn a_machine_that_is_missing_is_made_anew_when_the_operator_says_so() {
     let making = world.post(&path("/provision"), None).await.expect(202);
     assert_eq!(making["status"], "provisioning");
     assert_eq!(making["job"]["kind"], "provision");
+    assert_eq!(making["instance"], Value::Null, "the old one is given up");
     assert_eq!(world.queue.take(), [nudge(job(&making))]);
 }
 

@@ -37,6 +37,38 @@ impl World {
         strays
     }
 
+    /// The run of another agent lists the whole project, and sees those alone that did so.
+    async fn another_looks(&self, number: u64) {
+        let now = self.later(number * 700);
+        let id = |of: u64| uuid::Uuid::from_u128(u128::from(number * 10 + of));
+        let agent_id = domain::AgentId(id(0));
+        let mut paid = crate::world::payment();
+        paid.event_id = format!("evt_{number}").parse().unwrap();
+        paid.subscription_id = Some(format!("sub_{number}").parse().unwrap());
+        paid.fresh_job_id = domain::JobId(id(1));
+        let checkout = paid.checkout.as_mut().unwrap();
+        checkout.session_id = format!("cs_{number}");
+        checkout.agent_id = agent_id;
+        self.store.record_event(&paid, now).await.unwrap();
+        let opened = self.store.open_due_attempts(now, 1, id(2)).await.unwrap();
+        let said = |seq, said| Report {
+            job_id: opened[0].job_id.to_string(),
+            sender: self.sender(&format!("4{number}"), 1),
+            ..report(seq, said)
+        };
+        let (_, reply) = self.report(&said(1, Said::Provisioning)).await;
+        assert_eq!(reply["inventory"], true);
+        let mut done = said(2, Said::Running);
+        done.facts = facts();
+        done.facts.server_id = Some(format!("8{number}"));
+        let seen = (2..=number).map(|other| {
+            let agent = uuid::Uuid::from_u128(u128::from(other * 10));
+            row(&format!("8{other}"), &agent.to_string())
+        });
+        done.inventory = Some(seen.collect());
+        assert_eq!(self.report(&done).await.0, 200);
+    }
+
     fn later(&self, seconds: u64) -> Timestamp {
         self.seconds.store(seconds, Ordering::Relaxed);
         NOW.plus(Duration::from_secs(seconds))
@@ -63,34 +95,14 @@ async fn servers_of_unknown_agents_are_kept_for_people_and_never_removed() {
 }
 
 #[tokio::test]
-async fn a_machine_that_a_whole_list_lacks_is_kept_for_people() {
+async fn a_machine_that_two_whole_lists_lack_is_kept_for_people() {
     let world = World::new().await;
     world.active(Vec::new()).await;
     let missing = || async { world.store.overview(NOW).await.unwrap().missing };
     assert_eq!(missing().await, [], "it was made just now");
-    let now = world.later(700);
-    let mut paid = crate::world::payment();
-    paid.event_id = "evt_2".parse().unwrap();
-    paid.subscription_id = Some("sub_2".parse().unwrap());
-    paid.fresh_job_id = domain::JobId(uuid::Uuid::from_u128(20));
-    let checkout = paid.checkout.as_mut().unwrap();
-    checkout.session_id = "cs_2".to_owned();
-    checkout.agent_id = domain::AgentId(uuid::Uuid::from_u128(21));
-    world.store.record_event(&paid, now).await.unwrap();
-    let call = uuid::Uuid::from_u128(22);
-    let opened = world.store.open_due_attempts(now, 1, call).await.unwrap();
-    let said = |seq, said| Report {
-        job_id: opened[0].job_id.to_string(),
-        sender: world.sender("44", 1),
-        ..report(seq, said)
-    };
-    let (_, reply) = world.report(&said(1, Said::Provisioning)).await;
-    assert_eq!(reply["inventory"], true);
-    let mut done = said(2, Said::Running);
-    done.facts = facts();
-    done.facts.server_id = Some("8".to_owned());
-    done.inventory = Some(vec![row("8", &opened[0].agent_id.to_string())]);
-    assert_eq!(world.report(&done).await.0, 200);
+    world.another_looks(2).await;
+    assert_eq!(missing().await, [], "one list is no proof");
+    world.another_looks(3).await;
     let missing = missing().await;
     assert_eq!(missing.len(), 1);
     assert_eq!((missing[0].agent_id, &*missing[0].server_id), (AGENT, "7"));

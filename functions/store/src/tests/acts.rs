@@ -59,7 +59,7 @@ pub(super) enum Act {
     Wait,
     Remember,
     TakeInventory,
-    /// A whole inventory without its machine.
+    /// Two whole inventories without its machine.
     Miss,
 }
 
@@ -330,11 +330,21 @@ pub(super) async fn act(world: &World, store: &Store, act: Act, attempt: &Opened
             let next = Some(at(66));
             store.keep_run_cancel(7001, next).await.unwrap();
         }
-        TakeInventory | Miss => take_inventory(world, store, act, attempt).await,
+        TakeInventory => take_inventory(world, store, (2, 3000), attempt).await,
+        Miss => {
+            take_inventory(world, store, (0, 2700), attempt).await;
+            take_inventory(world, store, (0, 3000), attempt).await;
+        }
     }
 }
 
-async fn take_inventory(world: &World, store: &Store, act: Act, attempt: &OpenedAttempt) {
+/// A list of so many servers of the agent's, at that time.
+async fn take_inventory(
+    world: &World,
+    store: &Store,
+    (count, now): (usize, u64),
+    attempt: &OpenedAttempt,
+) {
     let seen = ["42", "43"].map(|server_id| SeenServer {
         server_id: server_id.to_owned(),
         agent_id: attempt.agent_id.to_string(),
@@ -342,7 +352,6 @@ async fn take_inventory(world: &World, store: &Store, act: Act, attempt: &Opened
     });
     // Both are of one agent, which gets one job at most.
     let fresh = [JobId(world.id()); 2];
-    let count = if act == Miss { 0 } else { seen.len() };
     let inventory = InventoryRecord {
         job_id: attempt.job_id,
         fence: attempt.fence,
@@ -350,7 +359,7 @@ async fn take_inventory(world: &World, store: &Store, act: Act, attempt: &Opened
         seen: &seen[..count],
         fresh_job_ids: &fresh[..count],
     };
-    store.take_inventory(&inventory, at(3000)).await.unwrap();
+    store.take_inventory(&inventory, at(now)).await.unwrap();
 }
 
 async fn dispatch(world: &World, store: &Store, act: Act, attempt: &OpenedAttempt) {

@@ -27,6 +27,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Act::Expire),
         1 => Just(Act::Abort),
         1 => Just(Act::Found),
+        2 => Just(Act::Miss),
+        2 => Just(Act::Command(Command::Retry)),
     ];
     prop::collection::vec(act, 1..28)
 }

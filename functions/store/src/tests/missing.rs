@@ -1,5 +1,5 @@
 //! Machines that no inventory shows any more: told to people, and made anew only when the operator
-//! has it done.
+//! has it done, whatever is left of the old one.
 
 use super::world::{World, at};
 use crate::{
@@ -28,6 +28,29 @@ async fn sweep(world: &World, by: &OpenedAttempt, seen: &[SeenServer], now: u64)
     };
     let swept = world.store.take_inventory(&inventory, at(now)).await;
     swept.unwrap()
+}
+
+/// Two whole lists of `seen` alone, the second at `now`; what the second shows to be missing.
+async fn miss(world: &World, by: &OpenedAttempt, seen: &[SeenServer], now: u64) -> Vec<Missing> {
+    assert_eq!(sweep(world, by, seen, now - 300).await.missing, []);
+    sweep(world, by, seen, now).await.missing
+}
+
+/// Servers of which one list said nothing, or more.
+async fn unseen(world: &World) -> Vec<String> {
+    let client = world.client().await;
+    let ask = "SELECT server_id FROM instances
+        WHERE unseen_since IS NOT NULL AND released_at IS NULL ORDER BY server_id";
+    let rows = client.query(ask, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Servers that were not given up yet.
+async fn held(world: &World) -> Vec<String> {
+    let client = world.client().await;
+    let ask = "SELECT server_id FROM instances WHERE released_at IS NULL ORDER BY server_id";
+    let rows = client.query(ask, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 /// An active agent whose server is `server_id`. The first is asked for the whole project.
@@ -102,32 +125,65 @@ fn broken(world: &World, attempt: &OpenedAttempt) -> ReportRecord {
 }
 
 #[tokio::test]
-async fn a_machine_that_is_not_there_is_told_once_and_changes_nothing() {
+async fn a_machine_that_two_lists_lack_is_told_once_and_changes_nothing() {
     let world = World::new().await;
     let one = active(&world, "s1").await;
     let two = active(&world, "s2").await;
     let both = [server("s1", one.agent_id), server("s2", two.agent_id)];
     assert_eq!(sweep(&world, &one, &both, 200).await, Swept::default());
+    // One list may lack what went from one of its pages to another.
+    for now in [300, 301, 599] {
+        let swept = sweep(&world, &one, &both[..1], now).await;
+        assert_eq!(swept, Swept::default());
+        assert_eq!(unseen(&world).await, ["s2"]);
+        assert_eq!(shown(&world).await, []);
+        assert!(!status(&world, two.agent_id).await.may_remake());
+        let why = retry(&world, two.agent_id, OPERATOR, now).await;
+        assert_eq!(why, Some(Permission::Nothing));
+    }
     let lost = Missing {
         agent_id: two.agent_id,
         server_id: "s2".to_owned(),
-        since: at(300),
+        since: at(600),
     };
-    assert_eq!(
-        sweep(&world, &one, &both[..1], 300).await.missing,
-        std::slice::from_ref(&lost)
-    );
-    assert_eq!(sweep(&world, &one, &both[..1], 900).await.missing, []);
+    // The second time the statement is repeated, since its answer was lost.
+    for _ in 0..2 {
+        let swept = sweep(&world, &one, &both[..1], 600).await;
+        assert_eq!(swept.missing, std::slice::from_ref(&lost));
+    }
+    assert_eq!(sweep(&world, &one, &both[..1], 1200).await.missing, []);
     assert_eq!(shown(&world).await, [lost]);
     let of = status(&world, two.agent_id).await;
     assert_eq!(of.state.as_str(), "active");
-    assert_eq!(of.instance.as_ref().unwrap().missing_since, Some(at(300)));
+    assert_eq!(of.instance.as_ref().unwrap().missing_since, Some(at(600)));
     assert!(of.may_remake());
     assert!(!status(&world, one.agent_id).await.may_remake());
-    // Its own run sees it again; it was not asked for the whole, so it says nothing of others.
-    sweep(&world, &two, &both[1..], 1000).await;
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_machine_that_is_seen_again_is_missing_only_after_two_more_lists() {
+    let world = World::new().await;
+    let one = active(&world, "s1").await;
+    let two = active(&world, "s2").await;
+    let both = [server("s1", one.agent_id), server("s2", two.agent_id)];
+    // Its labels were restored between the two lists: the whole shows it, or its own run does,
+    // which was not asked for the whole and says nothing of others.
+    for (by, seen, now) in [(&one, &both[..], 400), (&two, &both[1..], 1400)] {
+        sweep(&world, &one, &both[..1], now - 100).await;
+        assert_eq!(unseen(&world).await, ["s2"]);
+        sweep(&world, by, seen, now).await;
+        assert_eq!(unseen(&world).await, [""; 0]);
+        let swept = sweep(&world, &one, &both[..1], now + 300).await;
+        assert_eq!(swept.missing, [], "it counts from anew");
+        sweep(&world, by, seen, now + 301).await;
+    }
+    assert_eq!(miss(&world, &one, &both[..1], 3000).await.len(), 1);
+    sweep(&world, &two, &both[1..], 3100).await;
     assert_eq!(shown(&world).await, []);
-    assert_eq!(sweep(&world, &one, &both[..1], 1500).await.missing.len(), 1);
+    let why = retry(&world, two.agent_id, OPERATOR, 3101).await;
+    assert_eq!(why, Some(Permission::Nothing));
+    assert_eq!(miss(&world, &one, &both[..1], 3600).await.len(), 1);
     world.check().await;
 }
 
@@ -137,26 +193,33 @@ async fn only_a_whole_short_list_shows_what_is_missing_of_agents_at_rest() {
     let asked = active(&world, "s1").await;
     let other = active(&world, "s2").await;
     let mine = [server("s1", asked.agent_id)];
-    let none = |swept: Swept| swept.missing.is_empty();
-    let too_early = 10 + 119;
-    assert!(none(sweep(&world, &asked, &mine, too_early).await));
-    assert!(none(sweep(&world, &other, &[], 300).await), "not asked");
     let long: Vec<SeenServer> = repeat_n(mine[0].clone(), 200).collect();
-    assert!(none(sweep(&world, &asked, &long, 300).await), "cut, maybe");
+    let says_nothing = async |by, seen: &[SeenServer], now, why: &str| {
+        let before = unseen(&world).await;
+        assert_eq!(sweep(&world, by, seen, now).await.missing, [], "{why}");
+        assert_eq!(unseen(&world).await, before, "{why}");
+    };
+    says_nothing(&asked, &mine, 10 + 119, "too early").await;
+    says_nothing(&other, &[], 300, "not asked").await;
+    says_nothing(&asked, &long, 300, "cut, maybe").await;
     let stop = (other.agent_id, Command::Stop, OPERATOR);
     command(&world, stop, 300).await;
-    assert!(none(sweep(&world, &asked, &mine, 900).await), "queued");
+    says_nothing(&asked, &mine, 900, "queued").await;
     let stopping = open(&world, 901).await;
-    assert!(none(sweep(&world, &asked, &mine, 1500).await), "at work");
+    says_nothing(&asked, &mine, 1500, "at work").await;
     world.accepted(&done(&world, &stopping), at(1501)).await;
-    assert!(none(sweep(&world, &asked, &mine, 1502).await), "just now");
-    assert_eq!(sweep(&world, &asked, &mine, 2000).await.missing.len(), 1);
+    says_nothing(&asked, &mine, 1502, "just now").await;
+    assert_eq!(sweep(&world, &asked, &mine, 2000).await.missing, []);
+    assert_eq!(unseen(&world).await, ["s2"]);
+    says_nothing(&other, &[], 2300, "not asked").await;
+    says_nothing(&asked, &long, 2300, "cut, maybe").await;
+    assert_eq!(sweep(&world, &asked, &mine, 2301).await.missing.len(), 1);
     // What is to go, and could not be seen to be gone, is no machine that should be there.
     let delete = (asked.agent_id, Command::Delete, OPERATOR);
-    command(&world, delete, 2001).await;
-    let destroy = open(&world, 2002).await;
-    world.accepted(&broken(&world, &destroy), at(2003)).await;
-    assert_eq!(sweep(&world, &asked, &[], 3000).await.missing, []);
+    command(&world, delete, 3001).await;
+    let destroy = open(&world, 3002).await;
+    world.accepted(&broken(&world, &destroy), at(3003)).await;
+    assert_eq!(miss(&world, &asked, &[], 4000).await, []);
     world.check().await;
 }
 
@@ -167,109 +230,170 @@ async fn the_operators_retry_makes_a_missing_machine_anew_and_no_one_elses() {
     let agent = first.agent_id;
     let nothing = Some(Permission::Nothing);
     assert_eq!(retry(&world, agent, OPERATOR, 20).await, nothing);
-    sweep(&world, &first, &[], 300).await;
-    assert_eq!(retry(&world, agent, "customer", 301).await, nothing);
-    assert_eq!(retry(&world, agent, OPERATOR, 302).await, None);
+    miss(&world, &first, &[], 600).await;
+    assert_eq!(retry(&world, agent, "customer", 601).await, nothing);
+    assert_eq!(held(&world).await, ["s1"]);
+    let remake = CommandRecord {
+        agent_id: agent,
+        command: Command::Retry,
+        by: OPERATOR,
+        key: None,
+        fresh_job_id: JobId(world.id()),
+    };
+    // The second time the statement is repeated, since its answer was lost.
+    for _ in 0..2 {
+        let outcome = world.store.command_agent(&remake, at(602)).await.unwrap();
+        let queued_job_id = Some(remake.fresh_job_id);
+        assert_eq!(outcome, CommandOutcome::Applied { queued_job_id });
+    }
     assert_eq!(
         world.state(agent).await,
         "provisioning: provision queued none"
     );
-    assert_eq!(
-        retry(&world, agent, OPERATOR, 303).await,
-        Some(Permission::Busy)
-    );
-    let again = open(&world, 304).await;
+    assert_eq!(held(&world).await, [""; 0], "given up at once");
+    assert_eq!(shown(&world).await, []);
+    assert!(status(&world, agent).await.instance.is_none());
+    world.check().await;
+    let busy = Some(Permission::Busy);
+    assert_eq!(retry(&world, agent, OPERATOR, 603).await, busy);
+    let again = open(&world, 604).await;
     assert_eq!(again.kind, JobKind::Provision);
-    let mut done = world.success(&again);
-    done.facts.server_id = Some("s2".to_owned());
-    for now in [400, 401] {
-        world.tell(&done, at(now)).await;
+    let mut success = world.success(&again);
+    success.facts.server_id = Some("s2".to_owned());
+    for now in [700, 701] {
+        world.tell(&success, at(now)).await;
     }
     let now = status(&world, agent).await;
     assert_eq!(now.state.as_str(), "active");
     let instance = now.instance.unwrap();
     assert_eq!((&*instance.server_id, instance.missing_since), ("s2", None));
-    let client = world.client().await;
-    let old = "SELECT released_at IS NOT NULL FROM instances WHERE server_id = 's1'";
-    assert!(client.query_one(old, &[]).await.unwrap().get::<_, bool>(0));
-    assert_eq!(shown(&world).await, []);
     // The first one turns up after all: it is a second one now, and only shown.
     let both = [server("s1", agent), server("s2", agent)];
-    let swept = sweep(&world, &first, &both, 900).await;
+    let swept = sweep(&world, &first, &both, 1200).await;
     assert_eq!(swept.strays[0].why, "its agent works on another server");
     assert_eq!(
         world.state(agent).await,
         "active: provision succeeded succeeded"
     );
+    // It goes with the agent, by its id.
+    cancel(&world, agent, 1300).await;
+    let destroy = open(&world, 1301).await;
+    assert_eq!(told(&world, &destroy, 1302).await, ["s1", "s2"]);
+    world.accepted(&done(&world, &destroy), at(1303)).await;
+    assert_eq!(held(&world).await, [""; 0]);
+    world.check().await;
+}
+
+/// An agent whose missing machine was given up, and whose new one could not be made.
+async fn failed_remaking(world: &World) -> OpenedAttempt {
+    let first = active(world, "s1").await;
+    miss(world, &first, &[], 600).await;
+    assert_eq!(retry(world, first.agent_id, OPERATOR, 601).await, None);
+    let again = open(world, 602).await;
+    world.accepted(&broken(world, &again), at(603)).await;
+    let clean_up = open(world, 604).await;
+    assert_eq!(clean_up.kind, JobKind::Destroy);
+    assert_eq!(told(world, &clean_up, 605).await, ["s1"]);
+    clean_up
+}
+
+#[tokio::test]
+async fn what_is_left_of_the_old_machine_goes_with_the_clean_up() {
+    let world = World::new().await;
+    let clean_up = failed_remaking(&world).await;
+    let agent = clean_up.agent_id;
+    world.accepted(&done(&world, &clean_up), at(606)).await;
+    assert_eq!(
+        world.state(agent).await,
+        "failed: destroy succeeded succeeded"
+    );
+    // Whatever is made later, the old id was confirmed gone.
+    assert_eq!(retry(&world, agent, "customer", 607).await, None);
+    let third = open(&world, 608).await;
+    assert_eq!(third.kind, JobKind::Provision);
+    world.accepted(&broken(&world, &third), at(609)).await;
+    let clean_up = open(&world, 610).await;
+    assert_eq!(told(&world, &clean_up, 611).await, [""; 0]);
+    world.accepted(&done(&world, &clean_up), at(612)).await;
+    cancel(&world, agent, 613).await;
+    assert_eq!(status(&world, agent).await.state.as_str(), "deleted");
+    assert_eq!(held(&world).await, [""; 0]);
     world.check().await;
 }
 
 #[tokio::test]
-async fn a_machine_that_only_lost_its_labels_outlives_a_failed_remaking() {
+async fn what_the_clean_up_could_not_remove_is_told_to_the_last_destroy() {
     let world = World::new().await;
-    let first = active(&world, "s1").await;
-    let agent = first.agent_id;
-    sweep(&world, &first, &[], 300).await;
-    assert_eq!(retry(&world, agent, OPERATOR, 301).await, None);
-    let again = open(&world, 302).await;
-    world.accepted(&broken(&world, &again), at(303)).await;
-    let clean_up = open(&world, 304).await;
-    assert_eq!(clean_up.kind, JobKind::Destroy);
-    assert_eq!(
-        told(&world, &clean_up, 305).await,
-        [""; 0],
-        "it may be alive"
-    );
-    // Nobody pays for it any more, so it is to go whatever it is.
-    cancel(&world, agent, 306).await;
-    assert_eq!(told(&world, &clean_up, 307).await, ["s1"]);
-    world.accepted(&done(&world, &clean_up), at(308)).await;
+    let clean_up = failed_remaking(&world).await;
+    let agent = clean_up.agent_id;
+    world.accepted(&broken(&world, &clean_up), at(606)).await;
+    assert_eq!(status(&world, agent).await.state.as_str(), "failed");
+    cancel(&world, agent, 607).await;
+    let destroy = open(&world, 608).await;
+    assert_eq!(told(&world, &destroy, 609).await, ["s1"]);
+    world.accepted(&done(&world, &destroy), at(610)).await;
     assert_eq!(
         world.state(agent).await,
         "deleted: destroy succeeded succeeded"
     );
-    assert_eq!(shown(&world).await, []);
+    assert_eq!(held(&world).await, [""; 0]);
     world.check().await;
 }
 
 #[tokio::test]
-async fn a_start_that_met_no_machine_is_told_its_id_and_then_made_anew() {
+async fn an_agent_that_is_over_before_its_remaking_began_leaves_nothing() {
+    let world = World::new().await;
+    let first = active(&world, "s1").await;
+    let agent = first.agent_id;
+    miss(&world, &first, &[], 600).await;
+    assert_eq!(retry(&world, agent, OPERATOR, 601).await, None);
+    cancel(&world, agent, 602).await;
+    assert_eq!(world.state(agent).await, "deleting: destroy queued none");
+    let destroy = open(&world, 603).await;
+    assert_eq!(told(&world, &destroy, 604).await, ["s1"]);
+    world.accepted(&done(&world, &destroy), at(605)).await;
+    assert_eq!(status(&world, agent).await.state.as_str(), "deleted");
+    world.check().await;
+}
+
+#[tokio::test]
+async fn a_retry_of_what_was_given_up_makes_nothing_anew() {
     let world = World::new().await;
     let first = active(&world, "s1").await;
     let agent = first.agent_id;
     command(&world, (agent, Command::Stop, OPERATOR), 20).await;
     let stop = open(&world, 21).await;
     world.accepted(&done(&world, &stop), at(22)).await;
-    sweep(&world, &first, &[], 300).await;
-    assert!(
-        !status(&world, agent).await.may_remake(),
-        "nobody wants it to run"
-    );
-    assert_eq!(
-        retry(&world, agent, OPERATOR, 301).await,
-        Some(Permission::Nothing)
-    );
-    command(&world, (agent, Command::Start, OPERATOR), 302).await;
-    assert_eq!(
-        retry(&world, agent, OPERATOR, 303).await,
-        Some(Permission::Busy)
-    );
-    let start = open(&world, 304).await;
-    assert_eq!(
-        told(&world, &start, 305).await,
-        ["s1"],
-        "whatever its labels are"
-    );
-    world.accepted(&broken(&world, &start), at(306)).await;
-    assert_eq!(world.state(agent).await, "paused: start failed failed");
-    assert_eq!(retry(&world, agent, "customer", 307).await, None);
-    assert_eq!(world.state(agent).await, "starting: start queued none");
-    let start = open(&world, 308).await;
-    world.accepted(&broken(&world, &start), at(309)).await;
-    assert_eq!(retry(&world, agent, OPERATOR, 310).await, None);
+    assert_eq!(miss(&world, &first, &[], 600).await.len(), 1);
+    // Nobody wants it to run.
+    let nothing = Some(Permission::Nothing);
+    assert_eq!(retry(&world, agent, OPERATOR, 601).await, nothing);
+    command(&world, (agent, Command::Start, OPERATOR), 602).await;
+    let busy = Some(Permission::Busy);
+    assert_eq!(retry(&world, agent, OPERATOR, 603).await, busy);
+    let start = open(&world, 604).await;
+    let whatever_its_labels = told(&world, &start, 605).await;
+    assert_eq!(whatever_its_labels, ["s1"]);
+    for (by, now) in [("customer", 610), (OPERATOR, 620)] {
+        let start = if now == 610 {
+            start.clone()
+        } else {
+            open(&world, now).await
+        };
+        world.accepted(&broken(&world, &start), at(now + 1)).await;
+        assert_eq!(world.state(agent).await, "paused: start failed failed");
+        assert!(!status(&world, agent).await.may_remake());
+        assert_eq!(retry(&world, agent, by, now + 2).await, None);
+        assert_eq!(world.state(agent).await, "starting: start queued none");
+        assert_eq!(held(&world).await, ["s1"], "it is the agent's still");
+    }
+    // It had only lost its labels. It runs, is still missing, and nothing is given up any more.
+    let start = open(&world, 630).await;
+    world.accepted(&done(&world, &start), at(631)).await;
     assert_eq!(
         world.state(agent).await,
-        "provisioning: provision queued none"
+        "active: start succeeded succeeded"
     );
+    assert!(status(&world, agent).await.may_remake());
     world.check().await;
 }

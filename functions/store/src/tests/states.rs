@@ -11,7 +11,9 @@ use domain::{
 };
 use std::collections::{BTreeSet, HashMap};
 
-use Act::{Abort, Claim, Draft, Fail, Found, Open, Refuse, Succeed, SucceedWithoutCredentials};
+use Act::{
+    Abort, Claim, Draft, Fail, Found, Miss, Open, Refuse, Succeed, SucceedWithoutCredentials,
+};
 
 const PAID: Act = Act::News(News::Active);
 const OVERDUE: Act = Act::News(News::PastDue);
@@ -35,7 +37,12 @@ const WAYS: &[(AgentState, &[Act])] = &[
         &[PAID, Open, Fail(ErrorClass::Transient)],
     ),
     (AgentState::Provisioning, &[PAID, Open, BROKEN, RETRY]),
+    (
+        AgentState::Provisioning,
+        &[PAID, Open, Succeed, Miss, RETRY],
+    ),
     (AgentState::Active, &[PAID, Open, Succeed]),
+    (AgentState::Active, &[PAID, Open, Succeed, Miss]),
     // A stop that failed.
     (
         AgentState::Active,
@@ -48,6 +55,10 @@ const WAYS: &[(AgentState, &[Act])] = &[
     (
         AgentState::AwaitingCredentials,
         &[PAID, Open, SucceedWithoutCredentials],
+    ),
+    (
+        AgentState::AwaitingCredentials,
+        &[PAID, Open, SucceedWithoutCredentials, Miss],
     ),
     (AgentState::Stopping, &[PAID, Open, Succeed, STOP]),
     (
@@ -165,6 +176,10 @@ fn expected(before: Facts, act: Act, changes: &[Change]) -> (String, Facts, Stri
     let after = after.unwrap_or(before);
     let told = phrase(before, after);
     match (act, changes) {
+        (RETRY, [Change::Remade]) => {
+            let event = "its missing machine is made anew".to_owned();
+            (event, after, told)
+        }
         (Act::Command(command), _) => {
             let told = match permit(before, command) {
                 Permission::Allowed => told,

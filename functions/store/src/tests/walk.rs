@@ -3,7 +3,7 @@
 use super::world::{World, at};
 use crate::{
     CommandOutcome, CommandRecord, DraftAgent, EventRecord, Expiry, InventoryRecord, OpenedAttempt,
-    Refusal, SeenServer, TimelineEntry,
+    Refusal, SeenServer, Swept, TimelineEntry,
 };
 use domain::{
     AgentId, AgentState, AttemptState, Change, Command, Ending, ErrorClass, Facts, JobId, JobKind,
@@ -30,6 +30,8 @@ pub(super) enum Act {
     Abort,
     /// A server of it is seen.
     Found,
+    /// Its machine is in none of two whole lists.
+    Miss,
 }
 
 pub(super) struct Walk<'world> {
@@ -97,6 +99,10 @@ impl<'world> Walk<'world> {
             (Act::News(news), _) => self.hear(news, now).await,
             (Act::Command(command), _) => self.command(command, now).await,
             (Act::Found, _) => self.find(now).await,
+            (Act::Miss, _) => {
+                self.miss().await;
+                Vec::new()
+            }
             (Act::Open, _) => {
                 let opened = self
                     .world
@@ -166,7 +172,12 @@ impl<'world> Walk<'world> {
 
     async fn command(&self, command: Command, now: Timestamp) -> Vec<Change> {
         let (before, ..) = self.row().await;
-        let exists = self.world.store.agent_status(self.agent, now).await;
+        let status = self
+            .world
+            .store
+            .agent_status(self.agent, now)
+            .await
+            .unwrap();
         let record = CommandRecord {
             agent_id: self.agent,
             command,
@@ -184,11 +195,15 @@ impl<'world> Walk<'world> {
                 why
             }
             CommandOutcome::NoSuchAgent => {
-                assert!(exists.unwrap().is_none());
+                assert!(status.is_none());
                 return Vec::new();
             }
             CommandOutcome::KeyReused => panic!("no key was used"),
         };
+        if command == Command::Retry && status.is_some_and(|status| status.may_remake()) {
+            assert_eq!(met, Permission::Allowed, "of {before:?}");
+            return vec![Change::Remade];
+        }
         assert_eq!(met, permit(before, command), "{command} of {before:?}");
         if met == Permission::Allowed {
             vec![Change::Wish(command.wish(before.wish))]
@@ -215,6 +230,28 @@ impl<'world> Walk<'world> {
         let queued = !swept.unwrap().queued.is_empty();
         assert!(!queued || domain::reconcile(after) == Some(JobKind::Destroy));
         vec![Change::Found]
+    }
+
+    async fn miss(&self) {
+        // Whichever run lists the whole project.
+        let ask = "UPDATE attempts SET inventory_asked = true";
+        self.client.batch_execute(ask).await.unwrap();
+        let any = "SELECT job_id, fence FROM attempts LIMIT 1";
+        let Some(by) = self.client.query_opt(any, &[]).await.unwrap() else {
+            return;
+        };
+        let inventory = InventoryRecord {
+            job_id: JobId(by.get("job_id")),
+            fence: domain::Fence(by.get("fence")),
+            installation: "default",
+            seen: &[],
+            fresh_job_ids: &[],
+        };
+        let [first, second] = [self.now - 300, self.now].map(at);
+        let swept = self.world.store.take_inventory(&inventory, first).await;
+        assert_eq!(swept.unwrap(), Swept::default(), "one list is no proof");
+        let swept = self.world.store.take_inventory(&inventory, second).await;
+        assert_eq!(swept.unwrap().queued, []);
     }
 
     /// Ends the live attempt.

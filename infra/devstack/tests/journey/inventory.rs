@@ -90,25 +90,31 @@ async fn a_server_that_somebody_removed_is_noticed_and_made_anew_by_the_operator
     assert!(!retry().await, "nothing has failed");
     let sim = scene.world.stack.sim();
     assert!(sim.delete_server_by_hand(&format!("agent-{agent}")));
-    scene.pass(BETWEEN).await;
-    let looking = scene.pay().await.agent_id;
-    scene.comes_to(looking, AgentState::Active).await;
-    scene.settle(&[agent, looking]).await;
-
-    let status = scene.status(agent).await;
-    assert_eq!(status.state, AgentState::Active);
-    assert!(status.instance.unwrap().missing_since.is_some());
+    let mut all = vec![agent];
+    // One list alone is no proof.
+    for is_missing in [false, true] {
+        scene.pass(BETWEEN).await;
+        let looking = scene.pay().await.agent_id;
+        scene.comes_to(looking, AgentState::Active).await;
+        all.push(looking);
+        scene.settle(&all).await;
+        let status = scene.status(agent).await;
+        assert_eq!(status.state, AgentState::Active);
+        let since = status.instance.unwrap().missing_since;
+        assert_eq!(since.is_some(), is_missing);
+        assert!(is_missing || !retry().await, "one list is no proof");
+    }
     let page = customer.operator_page().await.unwrap();
     assert!(page.contains("not found at Hetzner") && page.contains(&first));
 
     assert!(retry().await);
     scene.comes_to(agent, AgentState::Active).await;
-    scene.settle(&[agent, looking]).await;
+    scene.settle(&all).await;
     let instance = scene.status(agent).await.instance.unwrap();
     assert_ne!(instance.server_id, first);
     assert_eq!(instance.missing_since, None);
     let world = sim.world();
     let server = world.server(&format!("agent-{agent}")).unwrap();
     assert_eq!(server.id.to_string(), instance.server_id);
-    assert_eq!((world.servers.len(), world.devices.len()), (2, 2));
+    assert_eq!((world.servers.len(), world.devices.len()), (3, 3));
 }
