@@ -73,9 +73,9 @@ BEGIN
     WHERE (d.payment, d.wish, d.existing, d.gave_up, d.live, d.config_pending) =
           (known.payment, known.wish, known.existing, known.gave_up, known.live,
            known.config_pending);
-    -- Only the operator knows whether a machine that is missing is gone, and its data with it. It is
-    -- the agent's no more from here on: should anything be left of it, the next destroy is told its
-    -- id, as of everything that attempts reported.
+    -- Only the operator knows whether a machine that is missing is gone, and its data with it. From
+    -- here on it is the agent's no more: should anything be left of it, the next destroy is told
+    -- its id, as of everything that attempts reported.
     IF command = 'retry' AND by = 'operator' AND ruled.may_remake THEN
         UPDATE instances i SET released_at = now
         WHERE i.agent_id = agent AND i.released_at IS NULL AND i.missing_since IS NOT NULL;
