@@ -4,7 +4,7 @@
 use crate::{
     callback::Bend,
     harness::{NAME, Stage, quick},
-    lab::{Attempt, Ended, Gate, Lab},
+    lab::{Attempt, Ended, Gate, Lab, Moment},
 };
 use contract::{ErrorClass, Operation, Report, Said, Sender, Step};
 use http::Method;
@@ -222,17 +222,23 @@ async fn at_a_drained_budget_the_device_is_seen_all_the_same() {
     assert!(enrolled - claimed < 55, "{} s", enrolled - claimed);
 }
 
-/// From the closing list on, the callback's answers wait until `until`, and then come.
-fn silent(until: Duration) -> Gate {
-    let began = Instant::now();
-    let closing = Arc::new(AtomicBool::new(false));
-    Arc::new(move |moment| {
+/// Whether a call to the callback comes after the closing list, which makes it the last word.
+fn last_word() -> impl Fn(&Moment) -> bool {
+    let closing = AtomicBool::new(false);
+    move |moment| {
         if moment.after && moment.call.contains(CLOSING) {
             closing.store(true, Ordering::Relaxed);
         }
-        let held = closing.load(Ordering::Relaxed)
-            && moment.call.contains("callback.sim")
-            && began.elapsed() < until;
+        closing.load(Ordering::Relaxed) && moment.call.contains("callback.sim")
+    }
+}
+
+/// From the closing list on, the callback's answers wait until `until`, and then come.
+fn silent(until: Duration) -> Gate {
+    let began = Instant::now();
+    let is_last = last_word();
+    Arc::new(move |moment| {
+        let held = is_last(&moment) && began.elapsed() < until;
         Box::pin(async move {
             if held {
                 std::future::pending::<()>().await;
@@ -252,6 +258,14 @@ async fn a_list_that_could_not_be_told_in_time_is_not_told() {
     }
 }
 
+/// The run ended for want of time, and took back what it made.
+fn assert_ran_out(lab: &Lab, ended: &Ended) {
+    assert_eq!(ended.end, End::Failed);
+    let error = ended.last().error.clone().unwrap();
+    assert!(error.contains("no time left"), "{error}");
+    assert_eq!(lab.unclean(), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_ends_before_the_job_whose_step_it_is() {
     let lab = Lab::new();
@@ -263,18 +277,9 @@ async fn a_run_ends_before_the_job_whose_step_it_is() {
         Box::leak(began.to_string().into_boxed_str()),
     )];
     let ended = lab.run(&attempt).await;
-    assert_eq!(ended.end, End::Failed);
     // GitHub ends the job 900 s after it began.
     assert!(ended.took < Duration::from_secs(230), "{:?}", ended.took);
-    assert!(
-        ended
-            .last()
-            .error
-            .as_ref()
-            .unwrap()
-            .contains("no time left")
-    );
-    assert_eq!(lab.unclean(), None);
+    assert_ran_out(&lab, &ended);
 }
 
 #[tokio::test(start_paused = true)]
@@ -294,17 +299,8 @@ async fn a_chain_of_slow_answers_does_not_outlast_the_run() {
     slow.path_contains = "/keys/k".to_owned();
     lab.sim.add_fault(slow);
     let ended = lab.run(&provision(1)).await;
-    assert_eq!(ended.end, End::Failed);
     assert!(ended.took < Duration::from_secs(800), "{:?}", ended.took);
-    assert!(
-        ended
-            .last()
-            .error
-            .as_ref()
-            .unwrap()
-            .contains("no time left")
-    );
-    assert_eq!(lab.unclean(), None);
+    assert_ran_out(&lab, &ended);
 }
 
 /// The success is held back until 3.4 s after the signal, and refused then.
@@ -314,12 +310,9 @@ async fn a_success_refused_after_a_signal_is_taken_back_in_time() {
     let attempt = provision(1);
     let (raise, desk) = (attempt.signal.clone(), lab.clone());
     let raised: Arc<Mutex<Option<Instant>>> = Arc::default();
-    let (when, closing) = (Arc::clone(&raised), Arc::new(AtomicBool::new(false)));
+    let (when, is_last) = (Arc::clone(&raised), last_word());
     let gate: Gate = Arc::new(move |moment| {
-        if moment.after && moment.call.contains(CLOSING) {
-            closing.store(true, Ordering::Relaxed);
-        }
-        let last = closing.load(Ordering::Relaxed) && moment.call.contains("callback.sim");
+        let last = is_last(&moment);
         if last
             && when
                 .lock()

@@ -8,7 +8,7 @@ use crate::{
 use domain::{AgentId, Command, ErrorClass, Fence, JobId, News};
 use futures_util::future::join_all;
 
-fn server(server_id: &str, agent: &(impl ToString + ?Sized)) -> SeenServer {
+pub(super) fn server(server_id: &str, agent: &(impl ToString + ?Sized)) -> SeenServer {
     SeenServer {
         server_id: server_id.to_owned(),
         agent_id: agent.to_string(),
@@ -16,7 +16,12 @@ fn server(server_id: &str, agent: &(impl ToString + ?Sized)) -> SeenServer {
     }
 }
 
-async fn sweep(world: &World, by: &OpenedAttempt, seen: &[SeenServer], now: u64) -> Swept {
+pub(super) async fn sweep(
+    world: &World,
+    by: &OpenedAttempt,
+    seen: &[SeenServer],
+    now: u64,
+) -> Swept {
     let fresh: Vec<JobId> = seen.iter().map(|_| JobId(world.id())).collect();
     let inventory = InventoryRecord {
         job_id: by.job_id,

@@ -1,34 +1,16 @@
 //! Machines that no inventory shows any more: told to people, and made anew only when the operator
 //! has it done, whatever is left of the old one.
 
-use super::world::{World, at};
+use super::{
+    inventory::{server, sweep},
+    world::{World, at},
+};
 use crate::{
-    AgentStatus, CommandOutcome, CommandRecord, InventoryRecord, MachineFacts, Missing, OPERATOR,
-    OpenedAttempt, ReportRecord, ReportSaid, SeenServer, Swept,
+    AgentStatus, CommandOutcome, CommandRecord, MachineFacts, Missing, OPERATOR, OpenedAttempt,
+    ReportRecord, ReportSaid, SeenServer, Swept,
 };
 use domain::{AgentId, Command, ErrorClass, JobId, JobKind, News, Permission};
 use std::iter::repeat_n;
-
-fn server(server_id: &str, agent_id: AgentId) -> SeenServer {
-    SeenServer {
-        server_id: server_id.to_owned(),
-        agent_id: agent_id.to_string(),
-        fence: "1".to_owned(),
-    }
-}
-
-async fn sweep(world: &World, by: &OpenedAttempt, seen: &[SeenServer], now: u64) -> Swept {
-    let fresh: Vec<JobId> = seen.iter().map(|_| JobId(world.id())).collect();
-    let inventory = InventoryRecord {
-        job_id: by.job_id,
-        fence: by.fence,
-        installation: "default",
-        seen,
-        fresh_job_ids: &fresh,
-    };
-    let swept = world.store.take_inventory(&inventory, at(now)).await;
-    swept.unwrap()
-}
 
 /// Two whole lists of `seen` alone, the second at `now`; what the second shows to be missing.
 async fn miss(world: &World, by: &OpenedAttempt, seen: &[SeenServer], now: u64) -> Vec<Missing> {
@@ -129,7 +111,7 @@ async fn a_machine_that_two_lists_lack_is_told_once_and_changes_nothing() {
     let world = World::new().await;
     let one = active(&world, "s1").await;
     let two = active(&world, "s2").await;
-    let both = [server("s1", one.agent_id), server("s2", two.agent_id)];
+    let both = [server("s1", &one.agent_id), server("s2", &two.agent_id)];
     assert_eq!(sweep(&world, &one, &both, 200).await, Swept::default());
     // One list may lack what went from one of its pages to another.
     for now in [300, 301, 599] {
@@ -166,7 +148,7 @@ async fn a_machine_that_is_seen_again_is_missing_only_after_two_more_lists() {
     let world = World::new().await;
     let one = active(&world, "s1").await;
     let two = active(&world, "s2").await;
-    let both = [server("s1", one.agent_id), server("s2", two.agent_id)];
+    let both = [server("s1", &one.agent_id), server("s2", &two.agent_id)];
     // Its labels were restored between the two lists: the whole shows it, or its own run does,
     // which was not asked for the whole and says nothing of others.
     for (by, seen, now) in [(&one, &both[..], 400), (&two, &both[1..], 1400)] {
@@ -192,7 +174,7 @@ async fn only_a_whole_short_list_shows_what_is_missing_of_agents_at_rest() {
     let world = World::new().await;
     let asked = active(&world, "s1").await;
     let other = active(&world, "s2").await;
-    let mine = [server("s1", asked.agent_id)];
+    let mine = [server("s1", &asked.agent_id)];
     let long: Vec<SeenServer> = repeat_n(mine[0].clone(), 200).collect();
     let says_nothing = async |by, seen: &[SeenServer], now, why: &str| {
         let before = unseen(&world).await;
@@ -268,7 +250,7 @@ async fn the_operators_retry_makes_a_missing_machine_anew_and_no_one_elses() {
     let instance = now.instance.unwrap();
     assert_eq!((&*instance.server_id, instance.missing_since), ("s2", None));
     // The first one turns up after all: it is a second one now, and only shown.
-    let both = [server("s1", agent), server("s2", agent)];
+    let both = [server("s1", &agent), server("s2", &agent)];
     let swept = sweep(&world, &first, &both, 1200).await;
     assert_eq!(swept.strays[0].why, "its agent works on another server");
     assert_eq!(
