@@ -20,7 +20,11 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tower::service_fn;
 use url::form_urlencoded;
 
@@ -292,6 +296,28 @@ impl Lab {
         });
         assert_written_once(&reports);
         Ended { end, took, reports }
+    }
+
+    /// One attempt that dies right after the effect of its first call to an address that ends so.
+    pub(crate) async fn dies_after(&self, attempt: Attempt, end: &str) {
+        let death = Arc::new(Notify::new());
+        let (dies, end) = (Arc::clone(&death), end.to_owned());
+        let gate: Gate = Arc::new(move |moment| {
+            let dead = moment.after && moment.call.ends_with(&end);
+            if dead {
+                dies.notify_one();
+            }
+            Box::pin(async move {
+                if dead {
+                    std::future::pending::<()>().await;
+                }
+            })
+        });
+        let attempt = attempt.gate(gate);
+        tokio::select! {
+            ended = self.run(&attempt) => panic!("it did not die: {ended:#?}"),
+            () = death.notified() => {}
+        }
     }
 
     /// Checks settings, as a person would before the first job. Gives what was printed.

@@ -112,50 +112,30 @@ async fn keys_that_the_client_may_not_read_stop_nothing() {
     assert_eq!(ended.end, End::Done, "{:#?}", ended.last());
 }
 
-/// A device that is at work belongs to a machine; where that is nobody found.
+/// A device that is at work belongs to a machine, where that is nobody found: it is what shows the
+/// machine, so it stays, and no second machine is made beside it.
 #[tokio::test(start_paused = true)]
-async fn a_destroy_that_finds_a_device_at_work_and_no_server_says_so() {
-    let lab = Lab::new();
-    lab.sim.add_device(&DecoyDevice {
-        hostname: NAME.to_owned(),
-        tags: vec!["tag:agent".to_owned()],
-        online: true,
-        ..DecoyDevice::default()
-    });
-    let ended = lab.run(&Attempt::new(Operation::Destroy, 2)).await;
-    assert_eq!(ended.end, End::Failed);
-    let last = ended.last();
-    assert_eq!(last.error_class, Some(ErrorClass::Transient));
-    let error = last.error.clone().unwrap();
-    assert!(
-        error.contains("set HETZNER_API_TOKEN to the project"),
-        "{error}"
-    );
-    assert_eq!(
-        lab.sim.world().devices.len(),
-        1,
-        "it is what shows the machine"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_provision_makes_no_second_machine_beside_one_that_it_cannot_see() {
-    let lab = Lab::new();
-    lab.sim.add_device(&DecoyDevice {
-        hostname: NAME.to_owned(),
-        tags: vec!["tag:agent".to_owned()],
-        online: true,
-        ..DecoyDevice::default()
-    });
-    let ended = lab.run(&provision(2)).await;
-    assert_eq!(ended.end, End::Failed);
-    let error = ended.last().error.clone().unwrap();
-    assert!(
-        error.contains("set HETZNER_API_TOKEN to the project"),
-        "{error}"
-    );
-    let world = lab.sim.world();
-    assert_eq!((world.servers.len(), world.devices.len()), (0, 1));
+async fn a_device_at_work_without_a_server_is_named_and_stays() {
+    for operation in [Operation::Destroy, Operation::Provision] {
+        let lab = Lab::new();
+        lab.sim.add_device(&DecoyDevice {
+            hostname: NAME.to_owned(),
+            tags: vec!["tag:agent".to_owned()],
+            online: true,
+            ..DecoyDevice::default()
+        });
+        let ended = lab.run(&Attempt::new(operation, 2)).await;
+        assert_eq!(ended.end, End::Failed, "{operation}");
+        let last = ended.last();
+        assert_eq!(last.error_class, Some(ErrorClass::Transient));
+        let error = last.error.clone().unwrap();
+        assert!(
+            error.contains("set HETZNER_API_TOKEN to the project"),
+            "{error}"
+        );
+        let world = lab.sim.world();
+        assert_eq!((world.servers.len(), world.devices.len()), (0, 1));
+    }
 }
 
 /// Its machine was removed by somebody; the tailnet notices later.

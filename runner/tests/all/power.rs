@@ -9,7 +9,6 @@ use http::Method;
 use runner::End;
 use sim::{DecoyDevice, Effect, Fault, Knob, Vendor};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
 
 /// A stopped machine whose next boot hangs.
 async fn stopped() -> Lab {
@@ -85,27 +84,11 @@ async fn a_machine_that_is_on_its_way_off_is_not_taken_for_a_running_one() {
         assert_eq!(lab.run(&provision).await.end, End::Done);
         lab.sim
             .turn(Knob::ObeysLate(Some(Duration::from_secs(late))));
-        let (dead, death) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let told = Arc::clone(&death);
-        let gate: Gate = Arc::new(move |moment| {
-            let over = moment.after && moment.call.ends_with("/shutdown");
-            if over {
-                told.notify_one();
-            }
-            let dead = Arc::clone(&dead);
-            Box::pin(async move {
-                if over {
-                    dead.notified().await;
-                }
-            })
-        });
-        let stop = Attempt::new(Operation::Stop, 2).gate(gate);
-        tokio::select! {
-            ended = lab.run(&stop) => panic!("it did not die: {ended:#?}"),
-            () = death.notified() => {}
-        }
+        let stop = Attempt::new(Operation::Stop, 2);
+        lab.dies_after(stop, "/shutdown").await;
         assert_eq!(started(&lab, 3, None).await.end, End::Done);
-        tokio::time::sleep(Duration::from_mins(2)).await;
+        let waiting = lab.sim.waiting();
+        assert!(waiting.is_empty(), "it stays on: {waiting:?}");
         assert_eq!(lab.incomplete(1), None);
         let server = &lab.sim.world().servers[0];
         assert_eq!(

@@ -2,13 +2,12 @@
 
 use crate::{
     harness::{AGENT, NAME},
-    lab::{Attempt, Gate, Lab},
+    lab::{Attempt, Lab},
 };
 use contract::{ErrorClass, Operation, Spec};
 use runner::End;
 use sim::{DecoyDevice, DecoyServer, Effect, Fault, FaultBody, Knob, Vendor};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use std::time::Duration;
 
 async fn destroyed(lab: &Lab, fence: i64) {
     let mut attempt = Attempt::new(Operation::Destroy, fence);
@@ -35,38 +34,15 @@ async fn addresses_that_stay_behind_are_deleted() {
     destroyed(&lab, 3).await;
 }
 
-/// Dies right after the server's delete took effect; gives the world as it is then.
-async fn destroy_that_dies(lab: &Lab, fence: i64) {
-    let death = Arc::new(Notify::new());
-    let dies = Arc::clone(&death);
-    let gate: Gate = Arc::new(move |moment| {
-        let deleted = moment
-            .call
-            .starts_with("DELETE http://hetzner.sim/v1/servers");
-        let dead = deleted && moment.after;
-        if dead {
-            dies.notify_one();
-        }
-        Box::pin(async move {
-            if dead {
-                std::future::pending::<()>().await;
-            }
-        })
-    });
-    let attempt = Attempt::new(Operation::Destroy, fence).gate(gate);
-    tokio::select! {
-        ended = lab.run(&attempt) => panic!("it did not die: {ended:#?}"),
-        () = death.notified() => {}
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn addresses_that_would_stay_go_with_their_server_even_when_the_destroy_dies() {
     let lab = Lab::new();
     lab.sim.turn(Knob::AddressesStay(true));
     let provision = Attempt::new(Operation::Provision, 1);
     assert_eq!(lab.run(&provision).await.end, End::Done);
-    destroy_that_dies(&lab, 2).await;
+    let destroy = Attempt::new(Operation::Destroy, 2);
+    let id = lab.sim.world().servers[0].id;
+    lab.dies_after(destroy, &format!("/servers/{id}")).await;
     destroyed(&lab, 3).await;
 }
 
