@@ -27,7 +27,9 @@ pub(crate) struct World {
 
 pub(crate) fn world(concurrency_max: usize, timeout: Duration, taps: Option<Taps>) -> World {
     let dir = tempfile::tempdir().unwrap();
-    let nursery = Nursery::new(&dir.path().join("state")).unwrap();
+    let state = dir.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let nursery = Nursery::new(&state).unwrap();
     let launcher = Arc::new(Launcher::new(nursery, dir.path().to_path_buf(), taps));
     let program = Program {
         name: "echo".to_owned(),
@@ -256,20 +258,22 @@ async fn no_process_outlives_its_nursery() {
         .await
         .unwrap();
     let pid = answer["pid"].to_string();
-    let World {
-        function,
-        launcher,
-        dir,
-    } = world;
-    drop((function, launcher));
-    let alive = std::process::Command::new("kill")
-        .args(["-0", &pid])
-        .output()
-        .unwrap();
-    let proc = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    assert!(
-        !alive.status.success() || proc.contains(" Z "),
-        "{pid} lives: {proc}"
-    );
-    assert!(!dir.path().join("state").exists());
+    // The function is kept, for it would kill its processes itself.
+    world.launcher.close();
+    // The kill is sent, and a process still has to be given time to die of it.
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let gone = async {
+        while lives(&pid) {
+            looks.tick().await;
+        }
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
+    assert!(gone.is_ok(), "{pid} lives");
+    assert!(!world.dir.path().join("state").exists());
+}
+
+/// Whether a process runs; a dead one that nobody has waited for does not.
+fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
 }
