@@ -30,7 +30,7 @@ pub fn python() -> Result<PathBuf> {
     Ok(home.join("venv/bin/python"))
 }
 
-/// A folder with `act`, `actionlint` and `zizmor`.
+/// A folder with `act`, `actionlint`, `shellcheck` and `zizmor`.
 /// Blocks for some seconds when it is made for the first time.
 pub fn workflow_tools() -> Result<PathBuf> {
     let home = prepared("workflow-tools", WORKFLOW_TOOLS, |home| {
