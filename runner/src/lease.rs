@@ -9,7 +9,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// No new outside change begins with this much lease left or less: a call takes up to 30 s.
+/// No new outside change begins with this much lease, or time of the run, left or less: a call
+/// takes up to 30 s, and what became of it has to be seen.
 pub(crate) const CHANGE_MARGIN: Duration = Duration::from_secs(45);
 
 /// The runner stops itself so long after it first sent its claim.
@@ -153,6 +154,11 @@ impl Standing {
     fn may_change(&self, now: Instant) -> bool {
         self.lease_until.saturating_duration_since(now) > CHANGE_MARGIN
     }
+
+    /// No report can bring enough lease any more: the run itself ends too soon.
+    fn is_too_late(&self, now: Instant) -> bool {
+        self.deadline.saturating_duration_since(now) <= CHANGE_MARGIN
+    }
 }
 
 /// The lease, shared by whoever reports and whoever works.
@@ -207,7 +213,11 @@ impl Lease {
         let mut watch = self.0.subscribe();
         loop {
             self.check()?;
-            if watch.borrow_and_update().may_change(Instant::now()) {
+            let (standing, now) = (watch.borrow_and_update().clone(), Instant::now());
+            if standing.is_too_late(now) {
+                return Err(Halt::Deadline);
+            }
+            if standing.may_change(now) {
                 return Ok(());
             }
             tokio::select! {
@@ -330,5 +340,17 @@ mod tests {
         let lease = Lease::new(start, secs(100_000), RUN_MAX);
         assert_eq!(lease.pause(secs(50_000)).await, Err(Halt::Deadline));
         assert_eq!(start.elapsed(), RUN_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_change_begins_at_the_end_of_the_run_however_long_the_lease() {
+        let lease = Lease::new(Instant::now(), secs(100_000), RUN_MAX);
+        lease
+            .pause(RUN_MAX - CHANGE_MARGIN - secs(1))
+            .await
+            .unwrap();
+        lease.before_change().await.unwrap();
+        lease.pause(secs(1)).await.unwrap();
+        assert_eq!(lease.before_change().await, Err(Halt::Deadline));
     }
 }

@@ -60,7 +60,16 @@ pub(crate) async fn carry_out(run: &mut Run, plan: &[Step]) -> Result<(), Halt> 
 
 async fn one(run: &mut Run, step: &Step) -> Result<(), Halt> {
     run.lease.check()?;
-    (step.act)(run).await?;
+    if let Err(why) = (step.act)(run).await {
+        // A call that fails after an order to stop says less than the order.
+        let Err(order) = run.lease.check() else {
+            return Err(why);
+        };
+        if order != why {
+            run.actions.line(&why.to_string());
+        }
+        return Err(order);
+    }
     let draft = match step.tell {
         Tell::Nothing => return Ok(()),
         Tell::Ids => Draft::new(Said::Provisioning),

@@ -18,6 +18,8 @@ use tokio::time::{sleep, timeout};
 const CALL_MAX: Duration = Duration::from_secs(3);
 /// Pause before a locked server is tried again.
 const LOCKED_PAUSE: Duration = Duration::from_millis(500);
+/// Pause before a delete that was refused for now is sent again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(1500);
 
 /// Sends every delete; one that finds the server locked is sent again.
 pub(crate) async fn send_deletes(run: &Run, made: &Made) {
@@ -36,10 +38,11 @@ async fn server(run: &Run, made: &Made) {
         let sent = loop {
             let sent = run.hetzner.delete_server(id, CALL_MAX).await;
             // A server that is being made is locked until it is; whoever called bounds the time.
-            if !matches!(&sent, Err(error) if error.kind == Kind::Busy) {
-                break sent;
+            match &sent {
+                Err(error) if error.kind == Kind::Busy => sleep(LOCKED_PAUSE).await,
+                Err(error) if error.refused => sleep(REFUSED_PAUSE).await,
+                Ok(_) | Err(_) => break sent,
             }
-            sleep(LOCKED_PAUSE).await;
         };
         said(run, &format!("server {id}"), sent.map(drop));
     }

@@ -114,9 +114,9 @@ impl Client {
         if request.to_http().is_err() {
             return None;
         }
-        let trouble = trouble.filter(|one| *one != Trouble::TooMany || !request.keeps_429)?;
-        let longest = pause_max(request.repeat, trouble, tries)?;
+        let longest = pause_max(request.repeat, trouble?, tries)?;
         let asked = match ended {
+            Tried::Answered(response) if request.keeps(response.status()) => return None,
             Tried::Answered(response) => retry_after(response).unwrap_or_default(),
             Tried::Lost(..) => Duration::ZERO,
         };

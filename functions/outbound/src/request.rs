@@ -21,7 +21,7 @@ pub struct Request {
     pub(crate) body: Bytes,
     pub(crate) deadline: Duration,
     pub(crate) repeat: Repeat,
-    pub(crate) keeps_429: bool,
+    pub(crate) kept: &'static [u16],
 }
 
 impl fmt::Debug for Request {
@@ -60,7 +60,7 @@ impl Request {
             body: Bytes::new(),
             deadline: DEADLINE_MAX,
             repeat,
-            keeps_429: false,
+            kept: &[],
         }
     }
 
@@ -140,10 +140,11 @@ impl Request {
         self
     }
 
-    /// Has 429 given back at once instead of repeated: for callers that pace themselves.
+    /// Has answers of these statuses given back at once instead of repeated: for callers that
+    /// pace themselves.
     #[must_use]
-    pub const fn keep_429(mut self) -> Self {
-        self.keeps_429 = true;
+    pub const fn keep(mut self, statuses: &'static [u16]) -> Self {
+        self.kept = statuses;
         self
     }
 
@@ -158,6 +159,10 @@ impl Request {
             .map(|port| format!(":{port}"))
             .unwrap_or_default();
         format!("{} {host}{port}{}", self.method, url.path())
+    }
+
+    pub(crate) fn keeps(&self, status: http::StatusCode) -> bool {
+        self.kept.contains(&status.as_u16())
     }
 
     pub(crate) fn one_try_max(&self) -> Duration {

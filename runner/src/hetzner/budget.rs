@@ -54,7 +54,7 @@ pub(crate) enum Pace {
 struct Seen {
     at: Instant,
     remaining: u32,
-    /// Refusals (429) in a row.
+    /// Refusals in a row, for want of room or for another reason that passes.
     refusals: u32,
     pace: Pace,
     /// Which share of a wait is this runner's, drawn anew with each answer.
@@ -101,13 +101,13 @@ impl Budget {
         self.seen(|seen| seen.pace = pace);
     }
 
-    /// Reads an answer's status and its count of calls left.
-    pub(super) fn learn(&self, status: u16, remaining: Option<&str>) {
+    /// Reads whether an answer refused the call for now, and its count of calls left.
+    pub(super) fn learn(&self, refused: bool, remaining: Option<&str>) {
         let share = self.dice.around(Duration::from_secs(1)).as_secs_f64();
         self.seen(|seen| {
             seen.at = Instant::now();
             seen.share = share;
-            if status == 429 {
+            if refused {
                 seen.refusals = seen.refusals.saturating_add(1);
                 return;
             }
@@ -116,6 +116,16 @@ impl Budget {
                 seen.remaining = remaining;
             }
         });
+    }
+
+    /// Whether a refused read may be made again: a list a run closes with has its own bound.
+    pub(super) fn may_go_on(&self) -> bool {
+        let polls = self.seen(|seen| seen.pace == Pace::Polling);
+        !polls
+            || self
+                .lease
+                .as_ref()
+                .is_none_or(|lease| lease.check().is_ok())
     }
 
     /// How long a poll had to wait if it were made now: whoever has something else to watch
@@ -198,10 +208,10 @@ mod tests {
     use super::*;
     use crate::lease::{Halt, RUN_MAX};
 
-    fn budget(status: u16, remaining: &str) -> (Budget, Lease) {
+    fn budget(refused: bool, remaining: &str) -> (Budget, Lease) {
         let lease = Lease::new(Instant::now(), Duration::from_mins(5), RUN_MAX);
         let budget = Budget::new(Dice::seeded(1)).while_held(lease.clone());
-        budget.learn(status, Some(remaining));
+        budget.learn(refused, Some(remaining));
         (budget, lease)
     }
 
@@ -224,7 +234,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn in_undo_only_refusals_are_waited_out_and_not_for_long() {
         for halted in [false, true] {
-            let (budget, lease) = budget(200, "0");
+            let (budget, lease) = budget(false, "0");
             budget.set_pace(Pace::Undo);
             if halted {
                 lease.halt(Halt::Stopped);
@@ -233,7 +243,7 @@ mod tests {
             budget.wait_to_read().await;
             assert!(started.elapsed().is_zero());
             for longest in [3, 6, 12, 12] {
-                budget.learn(429, Some("0"));
+                budget.learn(true, Some("0"));
                 let refused = Instant::now();
                 budget.wait_to_read().await;
                 let waited = refused.elapsed();
@@ -245,7 +255,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_is_waited_out_when_the_lease_halts_without_undo() {
-        let (budget, lease) = budget(429, "0");
+        let (budget, lease) = budget(true, "0");
         lease.halt(Halt::Stopped);
         let started = Instant::now();
         budget.wait_to_read().await;
@@ -254,8 +264,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_good_answer_ends_a_row_of_refusals() {
-        let (budget, _) = budget(429, "0");
-        budget.learn(200, Some("3000"));
+        let (budget, _) = budget(true, "0");
+        budget.learn(false, Some("3000"));
         let started = Instant::now();
         budget.wait_to_read().await;
         assert!(started.elapsed().is_zero());
@@ -263,7 +273,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn time_spent_on_other_things_counts() {
-        let (budget, _) = budget(200, "0");
+        let (budget, _) = budget(false, "0");
         sleep(READ_WAIT_MAX * 2).await;
         let started = Instant::now();
         budget.wait_to_read().await;
@@ -272,7 +282,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_ends_when_work_must_stop() {
-        let (budget, lease) = budget(200, "0");
+        let (budget, lease) = budget(false, "0");
         let started = Instant::now();
         let stop = async {
             sleep(Duration::from_secs(3)).await;

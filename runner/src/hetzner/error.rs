@@ -83,6 +83,8 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Error {
     pub(crate) kind: Kind,
+    /// Refused for now: a call that changes nothing may be made again after a while.
+    pub(crate) refused: bool,
     pub(crate) text: String,
 }
 
@@ -102,6 +104,7 @@ impl From<Failure> for Error {
         };
         Self {
             kind,
+            refused: kind == Kind::Later,
             text: failure.to_string(),
         }
     }
@@ -142,8 +145,10 @@ impl Error {
         if let Some(id) = answer.header("x-correlation-id") {
             facts = format!("{facts} [correlation id {id}]");
         }
+        let kind = Kind::of(answer.status(), &code, &text);
         Self {
-            kind: Kind::of(answer.status(), &code, &text),
+            kind,
+            refused: kind == Kind::Later || answer.status() == 503,
             text: answer.complaint_with(&text, &facts).to_string(),
         }
     }
@@ -152,6 +157,7 @@ impl Error {
     pub(crate) fn unreadable(complaint: &outbound::Complaint) -> Self {
         Self {
             kind: Kind::Doubt,
+            refused: false,
             text: complaint.to_string(),
         }
     }
@@ -162,6 +168,7 @@ impl Error {
     pub(crate) fn nameless(what: &str) -> Self {
         Self {
             kind: Kind::Doubt,
+            refused: false,
             text: format!("the answer to {what} names no action"),
         }
     }

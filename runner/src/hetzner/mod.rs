@@ -20,7 +20,9 @@ use tokio::time::Instant;
 
 /// Hetzner: pages hold up to 50 rows.
 const PAGE_ROWS: usize = 50;
-/// So often a read is refused for want of room before the attempt fails.
+/// Answers that refuse a call for now: how long to wait is the budget's matter.
+const PACED: &[u16] = &[429, 503];
+/// So often a read is refused for now before the attempt fails.
 const REFUSALS_MAX: u32 = 8;
 /// No project of ours has more pages.
 const PAGES_MAX: u32 = 40;
@@ -204,7 +206,8 @@ impl Hetzner {
         })
     }
 
-    /// Begins to delete a server. `None`: it does not exist.
+    /// Begins to delete a server. `None`: it does not exist. It goes before everything else, so
+    /// want of room is waited out by drawn pauses here; whoever asks paces other refusals.
     pub(crate) async fn delete_server(
         &self,
         id: u64,
@@ -212,7 +215,8 @@ impl Hetzner {
     ) -> Result<Option<Action>, Error> {
         let request = Request::delete(&format!("{}/servers/{id}", self.url))
             .bearer(&self.token)
-            .deadline(deadline);
+            .deadline(deadline)
+            .keep(&[503]);
         let Some(body) = existing(self.read::<wire::OneAction>(request).await)? else {
             return Ok(None);
         };
@@ -241,7 +245,7 @@ impl Hetzner {
         let request = Request::put(&format!("{}/primary_ips/{id}", self.url))
             .bearer(&self.token)
             .deadline(deadline)
-            .keep_429()
+            .keep(PACED)
             .json(&json!({"auto_delete": true}));
         existing(self.send(request).await).map(drop)
     }
@@ -342,13 +346,13 @@ impl Hetzner {
     fn get(&self, path: &str) -> Request {
         Request::get(&format!("{}{path}", self.url))
             .bearer(&self.token)
-            .keep_429()
+            .keep(PACED)
     }
 
     fn post(&self, path: &str) -> Request {
         Request::post(&format!("{}{path}", self.url))
             .bearer(&self.token)
-            .keep_429()
+            .keep(PACED)
     }
 
     async fn read<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
@@ -360,32 +364,30 @@ impl Hetzner {
 
     async fn send(&self, request: Request) -> Result<Answer, Error> {
         let answer = self.client.send(request).await?;
+        let error = (!answer.is_success()).then(|| Error::of_answer(&answer));
+        let refused = error.as_ref().is_some_and(|error| error.refused);
         self.budget
-            .learn(answer.status(), answer.header("ratelimit-remaining"));
-        if answer.is_success() {
-            Ok(answer)
-        } else {
-            Err(Error::of_answer(&answer))
-        }
+            .learn(refused, answer.header("ratelimit-remaining"));
+        error.map_or(Ok(answer), Err)
     }
 
-    /// A read: it waits for room in the budget, and a refusal for want of room is waited out.
+    /// A read: it waits for room in the budget, and a refusal for a while is waited out.
     async fn read_patiently<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
         self.budget.wait_to_read().await;
         self.read_unless_refused(request).await
     }
 
-    /// Reads at once; a refusal for want of room is waited out.
+    /// Reads at once; a refusal for a while is waited out, unless work must stop.
     async fn read_unless_refused<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
         let mut refusals = 0;
         loop {
-            if refusals > 0 {
-                self.budget.wait_to_read().await;
+            let read = self.read(request.clone()).await;
+            let refused = read.as_ref().is_err_and(|error: &Error| error.refused);
+            if !refused || refusals >= REFUSALS_MAX || !self.budget.may_go_on() {
+                return read;
             }
-            match self.read(request.clone()).await {
-                Err(error) if error.kind == Kind::Later && refusals < REFUSALS_MAX => refusals += 1,
-                read => return read,
-            }
+            refusals += 1;
+            self.budget.wait_to_read().await;
         }
     }
 

@@ -43,6 +43,8 @@ mod provision;
 #[cfg(test)]
 mod quotes;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod removal;
 #[cfg(test)]
 mod rivals;

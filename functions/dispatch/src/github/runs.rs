@@ -168,7 +168,7 @@ impl GitHub {
         );
         let call = headers(Request::post(&url))
             .bearer(&token)
-            .keep_429()
+            .keep(&[429])
             .deadline(RUN_CALL_MAX);
         match self.http.send(call).await {
             Ok(answer) => {
