@@ -344,11 +344,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_change_begins_at_the_end_of_the_run_however_long_the_lease() {
-        let lease = Lease::new(Instant::now(), secs(100_000), RUN_MAX);
-        lease
-            .pause(RUN_MAX - CHANGE_MARGIN - secs(1))
-            .await
-            .unwrap();
+        let run_max = CHANGE_MARGIN + secs(2);
+        let lease = Lease::new(Instant::now(), secs(100_000), run_max);
+        lease.pause(secs(1)).await.unwrap();
         lease.before_change().await.unwrap();
         lease.pause(secs(1)).await.unwrap();
         assert_eq!(lease.before_change().await, Err(Halt::Deadline));

@@ -170,6 +170,10 @@ impl Post {
 
 fn heard(answer: &Answer) -> Heard {
     match answer.status() {
+        // What stands at the address answers, and it is not the callback.
+        200..=299 if is_page(answer) => {
+            Heard::Unknown(answer.complaint("it is a page").to_string())
+        }
         // A bare 200 is a reply too: then inputs and defaults are used.
         200..=299 => Heard::Acknowledged(Box::new(answer.json().unwrap_or_default())),
         409 => Heard::Fenced,
@@ -178,6 +182,10 @@ fn heard(answer: &Answer) -> Heard {
         _ if said(answer).is_none() => Heard::Unknown(complaint(answer)),
         _ => Heard::Refused(complaint(answer)),
     }
+}
+
+fn is_page(answer: &Answer) -> bool {
+    answer.body().trim_ascii_start().starts_with(b"<")
 }
 
 /// What the callback said is wrong.

@@ -324,12 +324,15 @@ async fn a_success_refused_after_a_signal_is_taken_back_in_time() {
 
 #[tokio::test]
 async fn a_page_of_a_gateway_is_no_word_of_the_callback() {
-    for status in [302, 403, 404] {
+    for status in [200, 302, 403, 404] {
         let stage = Stage::new().await;
         let fits = |report: &Report| report.step == Some(Step::VmCreated);
         stage.callback.bend(2, Bend::Page(status), fits);
         let ran = stage.run(&["provision"]).await;
         assert_eq!(ran.code, Some(0), "{status}: {ran:#?}");
+        let told = stage.callback.reports();
+        let told = told.iter().filter(|report| fits(report)).count();
+        assert_eq!(told, 3, "{status}: told until the callback itself answers");
         assert_eq!(stage.callback.last().said, Said::Running);
         stage.assert_complete();
     }
