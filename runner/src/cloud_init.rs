@@ -11,34 +11,55 @@ pub(crate) const BYTES_MAX: usize = 32 * 1024;
 const SWAP_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// What runs once at first boot. The network may not be up yet, apt may be locked, and an
-/// installation may have been cut off half-way, so everything that reaches out is repeated. The
-/// clock comes first: Tailscale's control plane refuses a machine whose clock is far off.
+/// installation may have been cut off half-way, so everything that reaches out is repeated, until
+/// the runner has surely given up. That is counted by uptime: the clock may be set meanwhile. The
+/// clock comes first, for Tailscale's control plane refuses a machine whose clock is far off. Its
+/// service is woken, for it asks ever more rarely after a lost packet; not often, for it asks its
+/// servers one after another, ten seconds each, and begins anew when woken.
+///
+/// A machine that is restarted meanwhile does not go on: its key is gone, and it is replaced like
+/// any other that does not enrol. Copies of the user data stay in cloud-init's folder and in
+/// Hetzner's metadata service, which any process on the machine reads, so the key is one-off and
+/// short-lived.
 const ENROL: &str = r#"#!/bin/sh
 set -u
 trap 'rm -rf /run/slipway' EXIT
-timedatectl set-ntp true
+trap 'exit 1' HUP INT TERM
+uptime() {
+  cut -d . -f 1 /proc/uptime
+}
+woken=$(uptime)
+clock_is_set() {
+  [ "$(timeout 5 timedatectl show -p NTPSynchronized --value)" != yes ] || return 0
+  [ $(($(uptime) - woken)) -ge 120 ] || return 1
+  woken=$(uptime)
+  systemctl try-restart systemd-timesyncd
+  return 1
+}
+rest() {
+  [ "$(uptime)" -lt 900 ] || exit 1
+  clock_is_set
+  sleep 5
+}
+timeout 30 timedatectl set-ntp true
 n=0
-while [ "$(timedatectl show -p NTPSynchronized --value)" != yes ] && [ "$n" -lt 60 ]; do
+until clock_is_set || [ "$n" -ge 60 ]; do
   n=$((n + 1))
   sleep 1
 done
 echo 'DPkg::Lock::Timeout "120";' >/etc/apt/apt.conf.d/90slipway
-n=0
+tried=no
 until command -v tailscale >/dev/null 2>&1 && systemctl enable --now tailscaled; do
-  n=$((n + 1))
-  [ "$n" -le 40 ] || exit 1
-  if [ "$n" -gt 1 ]; then
-    sleep 5
-    dpkg --configure -a
+  if [ "$tried" = yes ]; then
+    rest
+    DEBIAN_FRONTEND=noninteractive timeout 120 dpkg --configure -a </dev/null
   fi
-  curl -fsSL --retry 3 --max-time 60 -o /run/slipway/install.sh https://tailscale.com/install.sh \
+  tried=yes
+  curl -fsSL --max-time 30 -o /run/slipway/install.sh https://tailscale.com/install.sh \
     && timeout 300 sh /run/slipway/install.sh
 done
-n=0
 until tailscale up --auth-key=file:/run/slipway/auth-key --hostname=HOSTNAME --timeout=60s; do
-  n=$((n + 1))
-  [ "$n" -le 10 ] || exit 1
-  sleep 5
+  rest
 done
 "#;
 
@@ -139,8 +160,10 @@ mod tests {
             let script = ENROL
                 .replace("HOSTNAME", "agent-1")
                 .replace("/run/slipway", &path("run"))
+                .replace("/proc/uptime", &path("uptime"))
                 .replace("/etc/apt/apt.conf.d", &path("apt"));
             std::fs::write(at("run/auth-key"), "tskey-auth-k1-x").unwrap();
+            std::fs::write(at("uptime"), "20.53 18.01\n").unwrap();
             Self { folder, script }
         }
 
@@ -168,6 +191,16 @@ mod tests {
             sh.arg("-c").arg(&self.script).env_clear();
             sh.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
             sh.output().unwrap().status.code()
+        }
+
+        /// Whole seconds.
+        fn uptime(&self) -> u64 {
+            let text = self.text("uptime");
+            text.split('.').next().unwrap().parse().unwrap()
+        }
+
+        fn has_forgotten_the_key(&self) -> bool {
+            !self.folder.path().join("run").exists()
         }
 
         fn calls(&self) -> Vec<String> {
@@ -202,9 +235,12 @@ mod tests {
 
     fn machine() -> Machine {
         let machine = Machine::new();
-        for (name, does) in [("sleep", ""), ("dpkg", ""), ("systemctl", "")] {
-            machine.has(name, does);
+        for name in ["dpkg", "systemctl"] {
+            machine.has(name, "");
         }
+        let slept = "s=$(cut -d . -f 1 \"$folder/uptime\")\n\
+                     echo \"$((s + $1)).00 1.00\" >\"$folder/uptime\"";
+        machine.has("sleep", slept);
         machine.has("timedatectl", "[ \"$1\" != show ] || echo yes");
         machine
     }
@@ -234,10 +270,7 @@ mod tests {
             "it was given the key's file"
         );
         assert!(machine.text("apt/90slipway").contains("Lock::Timeout"));
-        assert!(
-            !machine.folder.path().join("run").exists(),
-            "the key is gone"
-        );
+        assert!(machine.has_forgotten_the_key());
     }
 
     #[test]
@@ -254,11 +287,38 @@ mod tests {
             let calls = machine.calls();
             let start = if installs { "kept up" } else { "curl" };
             let tries = calls.iter().filter(|call| call.starts_with(start)).count();
-            assert_eq!(tries, if installs { 11 } else { 40 }, "{start}");
-            assert!(
-                !machine.folder.path().join("run").exists(),
-                "the key is gone"
-            );
+            assert!(tries > 150, "{start}: {tries}");
+            let uptime = machine.uptime();
+            assert!((900..910).contains(&uptime), "{uptime} s");
+            assert!(machine.has_forgotten_the_key());
         }
+    }
+
+    #[test]
+    fn a_clock_that_nobody_sets_is_asked_for_again_and_holds_nothing_up_for_long() {
+        let machine = machine();
+        machine.has("timedatectl", "[ \"$1\" != show ] || echo no");
+        machine.has("curl", "exit 22");
+        assert_eq!(machine.boot(), Some(1), "{:#?}", machine.calls());
+        let calls = machine.calls();
+        let first = |name: &str| {
+            calls
+                .iter()
+                .position(|call| call.starts_with(name))
+                .unwrap()
+        };
+        let slept = calls.iter().take(first("curl"));
+        assert_eq!(slept.filter(|call| *call == "sleep 1").count(), 60);
+        let wakes = "systemctl try-restart systemd-timesyncd";
+        let wakes = calls.iter().filter(|call| *call == wakes).count();
+        assert!((6..=7).contains(&wakes), "every two minutes: {wakes}");
+    }
+
+    #[test]
+    fn the_key_is_removed_when_the_script_is_stopped() {
+        let machine = machine();
+        machine.has("curl", "kill -TERM \"$PPID\"");
+        assert_eq!(machine.boot(), Some(1), "{:#?}", machine.calls());
+        assert!(machine.has_forgotten_the_key());
     }
 }
