@@ -66,7 +66,11 @@ struct Pool {
     slots: Semaphore,
     idle: Mutex<Vec<Instance>>,
     starts: AtomicU32,
+    open: AtomicU32,
 }
+
+/// An invocation that has no result yet.
+struct Open(Arc<Pool>);
 
 /// One process and the endpoint it polls.
 struct Instance {
@@ -77,7 +81,8 @@ struct Instance {
 impl Function {
     pub(crate) fn new(config: FunctionConfig, launcher: Arc<Launcher>, clock: Clock) -> Self {
         let slots = Semaphore::new(config.concurrency_max);
-        let (idle, starts) = (Mutex::new(Vec::new()), AtomicU32::new(0));
+        let idle = Mutex::new(Vec::new());
+        let (starts, open) = (AtomicU32::new(0), AtomicU32::new(0));
         Self(Arc::new(Pool {
             config,
             launcher,
@@ -85,14 +90,15 @@ impl Function {
             slots,
             idle,
             starts,
+            open,
         }))
     }
 
     /// Hands one event to a process and returns its answer. The invocation goes on when the
     /// caller gives up, as it does on Lambda.
     pub async fn invoke(&self, event: Bytes) -> Result<Bytes, InvokeError> {
-        let pool = Arc::clone(&self.0);
-        let invocation = tokio::spawn(async move { pool.invoke(event).await });
+        let open = Open::new(&self.0);
+        let invocation = tokio::spawn(async move { open.0.invoke(event).await });
         invocation
             .await
             .unwrap_or_else(|error| Err(InvokeError::Start(error.to_string())))
@@ -108,6 +114,11 @@ impl Function {
         self.0.starts.load(Ordering::Relaxed)
     }
 
+    /// Whether an event waits for a process or is with one.
+    pub fn is_at_work(&self) -> bool {
+        self.0.open.load(Ordering::SeqCst) > 0
+    }
+
     /// Kills the idle processes, so that the next event meets a cold start.
     pub fn recycle(&self) {
         self.0.idle().clear();
@@ -117,6 +128,19 @@ impl Function {
 impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Function").field(&self.0.config).finish()
+    }
+}
+
+impl Open {
+    fn new(pool: &Arc<Pool>) -> Self {
+        pool.open.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(pool))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -79,6 +79,7 @@ where
                     queue.delete(id);
                 }
             }
+            queue.give_back(&ids);
             drop(slot);
         });
     }

@@ -58,6 +58,8 @@ struct State {
 struct Message {
     record: Record,
     visible_at: Instant,
+    /// With whoever received it, until it is deleted or given back.
+    in_hand: bool,
 }
 
 impl Queue {
@@ -103,6 +105,7 @@ impl Queue {
             Message {
                 record,
                 visible_at: now + delay,
+                in_hand: false,
             }
         }));
         drop(state);
@@ -131,13 +134,11 @@ impl Queue {
         self.state().messages.len()
     }
 
-    /// Messages that could be received now, or were and are not deleted.
-    pub fn at_work(&self) -> usize {
+    /// Whether a message could be received now, or is being handled.
+    pub fn is_at_work(&self) -> bool {
         let now = Instant::now();
-        let state = self.state();
-        let at_work =
-            |message: &&Message| message.visible_at <= now || message.record.receive_count > 0;
-        state.messages.iter().filter(at_work).count()
+        let at_work = |message: &Message| message.visible_at <= now || message.in_hand;
+        self.state().messages.iter().any(at_work)
     }
 
     /// Lets every message be as much older as if that time had passed.
@@ -191,6 +192,7 @@ impl Queue {
             .filter(|message| message.visible_at <= now);
         let received = visible.take(count).map(|message| {
             message.visible_at = now + config.visibility;
+            message.in_hand = true;
             let record = &mut message.record;
             record.receive_count += 1;
             if record.receive_count == 1 {
@@ -207,6 +209,13 @@ impl Queue {
         self.state()
             .messages
             .retain(|message| message.record.message_id != message_id);
+    }
+
+    /// Nobody handles these any more; they stay hidden until their visibility ends.
+    pub(crate) fn give_back(&self, message_ids: &[String]) {
+        for message in &mut self.state().messages {
+            message.in_hand &= !message_ids.contains(&message.record.message_id);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -50,6 +50,35 @@ fn map(queue: &Queue) -> (Mapping, Batches) {
     )
 }
 
+/// Whether this comes to be so in less time than a message takes to come back.
+async fn until(is_so: impl Fn() -> bool) -> bool {
+    let comes = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let comes = tokio::time::timeout(VISIBILITY / 2, comes);
+    comes.await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_at_work_when_it_can_be_received_and_until_it_is_handled() {
+    let queue = queue();
+    queue.send("later", Duration::from_mins(15));
+    assert!(!queue.is_at_work(), "it waits for its time");
+    let id = queue.send("now", Duration::ZERO);
+    assert!(queue.is_at_work());
+    assert_eq!(queue.receive_now(5).len(), 1);
+    assert!(queue.is_at_work(), "it is being handled");
+    queue.give_back(&[id]);
+    assert!(
+        !queue.is_at_work(),
+        "it waits for the end of its visibility"
+    );
+    tokio::time::advance(VISIBILITY).await;
+    assert!(queue.is_at_work());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_delayed_message_arrives_in_its_time() {
     let queue = queue();
@@ -78,9 +107,7 @@ async fn messages_come_in_batches_and_leave_after_success() {
         sizes.push(batches.recv().await.unwrap().1.len());
     }
     assert_eq!(sizes, [5, 5, 2]);
-    while queue.depth() > 0 {
-        tokio::task::yield_now().await;
-    }
+    assert!(until(|| queue.depth() == 0).await, "messages are left");
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,6 +128,7 @@ async fn a_failed_message_comes_back_alone_and_dies_after_five_receives() {
         );
         let expected = VISIBILITY * (receive - 1);
         assert!(at - start >= expected && at - start < expected + Duration::from_secs(1));
+        assert!(until(|| !queue.is_at_work()).await, "it is given back");
     }
     let sixth = tokio::time::timeout(VISIBILITY + Duration::from_secs(1), batches.recv());
     assert!(sixth.await.is_err(), "it came a sixth time");
@@ -149,9 +177,7 @@ async fn no_more_invocations_at_once_than_allowed() {
     let another = tokio::time::timeout(Duration::from_secs(1), begun.recv());
     assert!(another.await.is_err(), "more than {most} at once");
     gate.add_permits(50);
-    while queue.depth() > 0 {
-        tokio::task::yield_now().await;
-    }
+    assert!(until(|| queue.depth() == 0).await, "messages are left");
 }
 
 async fn post(server: &QueueServer, operation: &str, body: &str) -> (u16, String) {

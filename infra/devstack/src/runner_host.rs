@@ -71,6 +71,11 @@ impl RunnerHost {
         Self { host, task }
     }
 
+    /// Whether a run is on its machine.
+    pub(crate) fn is_at_work(&self) -> bool {
+        !self.host.running().is_empty()
+    }
+
     /// The machine of this run vanishes: no signal, no failure step, no report.
     pub(crate) fn lose_machine(&self, run_id: u64) {
         self.host.stop(run_id, Stop::Lost);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use secrecy::SecretString;
-use sim::{Sim, SimConfig};
+use sim::{Sim, SimConfig, Waiting};
 
 use crate::build::Binaries;
 use crate::clock::Clock;
@@ -189,6 +189,24 @@ impl Stack {
     /// `output`, `summary.md`, `marker`.
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
+    }
+
+    /// Whether anything goes on: a message could be received or is being handled, an event is with
+    /// a function, a run is on its machine or about to come to one. What only waits for its time
+    /// (a delayed message, a run that does not start) is not at work.
+    pub fn is_at_work(&self) -> bool {
+        let Functions {
+            stripe_webhook,
+            dispatch,
+            callback,
+            agents,
+        } = &self.functions;
+        let functions = [stripe_webhook, dispatch, callback, agents];
+        let starting = |waiting: &Waiting| waiting.what == "run starts";
+        self.queue.is_at_work()
+            || functions.into_iter().any(Function::is_at_work)
+            || self.sim.waiting().iter().any(starting)
+            || self.runners.is_at_work()
     }
 
     /// The machine of this run vanishes: no signal, no failure step, no report.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use domain::{AgentState, AttemptState};
 use http::Method;
 use sim::{Conclusion, Knob, Vendor};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use crate::scene::Scene;
+use crate::scene::{SOON, Scene};
 
 /// A lost runner is found so long after its last report, at most.
 const FOUND_MAX: Duration = Duration::from_secs(210);
@@ -49,9 +49,8 @@ async fn loses_its_runner(scene: &Scene) -> (Uuid, Duration) {
         .await;
     scene.world.stack.lose_machine(sim.world().runs[0].id);
     sim.turn(Knob::BootHangs(false));
-    while !scene.runs_are_over() {
-        scene.silence().await;
-    }
+    scene.silence().await;
+    assert!(scene.runs_are_over(), "a run goes on without its machine");
     let row = scene
         .world
         .database()
@@ -87,9 +86,7 @@ async fn a_lost_runner_is_replaced_with_nobody_looking() {
         assert!(silent <= FOUND_MAX, "not found\n{}", scene.world.logs());
         scene.pass(STEP).await;
         // Before any more time passes, whoever was nudged has done what he could.
-        while scene.world.stack.queue().at_work() > 0 {
-            sleep(POLL).await;
-        }
+        scene.silence().await;
         silent += STEP + since.elapsed();
         since = Instant::now();
     }
@@ -120,10 +117,16 @@ async fn a_run_that_never_starts_is_looked_up_and_canceled_before_the_next() {
     let sim = scene.world.stack.sim();
     sim.turn(Knob::RunsNeverStart(true));
     let agent = scene.pay().await.agent_id;
-    scene.silence().await;
-    assert_eq!(
-        attempt(&scene, agent, 1).await,
-        Some(AttemptState::Accepted)
+    let accepted = async {
+        while attempt(&scene, agent, 1).await != Some(AttemptState::Accepted) {
+            sleep(POLL).await;
+        }
+    };
+    let accepted = timeout(SOON, accepted).await;
+    assert!(
+        accepted.is_ok(),
+        "no run is asked for\n{}",
+        scene.world.logs()
     );
     // Only what was queued by then never starts.
     sim.turn(Knob::RunsNeverStart(false));

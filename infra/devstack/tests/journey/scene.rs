@@ -14,15 +14,19 @@ use crate::world::World;
 /// Scenes at once, on a machine of two cores.
 pub(crate) const SCENES_AT_ONCE: usize = 3;
 
-/// Nobody says anything for this long: whatever happens next, happens later.
-const SILENCE: Duration = Duration::from_millis(300);
+/// So many looks in a row must find that nothing goes on: what was just then between two places
+/// where it can be seen has come to one of them. Looks and no span of time, because a process that
+/// was held up for that span has seen nothing of it.
+const STILL_LOOKS: u32 = 10;
 const POLL: Duration = Duration::from_millis(20);
 /// How much older the world becomes at once; shorter than every deadline in it.
 const AGE: Duration = Duration::from_secs(30);
 /// Two hours: four attempts with their waits and a clean-up fit several times.
 const ROUNDS_MAX: u32 = 240;
 /// What is to come by itself comes within this, on a busy machine.
-const SOON: Duration = Duration::from_mins(1);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
+/// A runner that gets no answer asks again for a while before it gives up.
+const WORK_MAX: Duration = Duration::from_mins(2);
 
 /// The stack and its data.
 pub(crate) struct Scene {
@@ -134,14 +138,18 @@ impl Scene {
         record.iter().map(|process| process.turns.len()).sum()
     }
 
-    /// Waits until nobody has said anything for a while.
+    /// Waits until nobody works on anything and nobody says anything: whatever happens next,
+    /// happens later.
     pub(crate) async fn silence(&self) {
-        let (mut said, mut since) = (self.said(), Instant::now());
-        while since.elapsed() < SILENCE {
+        let started = Instant::now();
+        let (mut said, mut still) = (self.said(), 0);
+        while still < STILL_LOOKS {
+            let logs = || self.world.logs();
+            assert!(started.elapsed() < WORK_MAX, "no silence\n{}", logs());
             sleep(POLL).await;
-            if self.said() != said {
-                (said, since) = (self.said(), Instant::now());
-            }
+            let before = std::mem::replace(&mut said, self.said());
+            let goes_on = said != before || self.world.stack.is_at_work();
+            still = if goes_on { 0 } else { still + 1 };
         }
     }
 
