@@ -3,96 +3,49 @@
 //! is active without its instance, nothing waits for a word that nobody will say, and in the end
 //! there is one server and one device, and no key that could still be used.
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
 use devstack::{KillPoint, ProcessRecord, Side};
 use domain::AgentState;
 use futures_util::{StreamExt, stream};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::time::{sleep, timeout};
 
-use crate::scene::{SCENES_AT_ONCE, Scene};
+use crate::points::{Point, visit_all};
+use crate::scene::{SOON, Scene};
 
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
 const KILLS_PER_SEED: usize = 50;
 const PAYMENTS_AT_ONCE: usize = 8;
 const STARTS_MAX: u32 = 400;
-
-/// A process to be killed: the how-manieth start of which program, and where.
-type Kill = (String, u32, KillPoint);
-
-/// Everything that is said on the way of one payment, from a run in which nothing goes wrong.
-/// No time passes in it: else it would depend on the moment what is said.
-async fn said() -> Vec<ProcessRecord> {
-    let scene = Scene::new().await;
-    let agents = [scene.pay().await.agent_id];
-    scene.comes_to_rest(&agents).await;
-    scene.check_outside(&agents).await;
-    scene.world.taps.record()
-}
-
-/// Every place on that way at which a process can die.
-fn points(said: Vec<ProcessRecord>) -> Vec<Kill> {
-    let mut points = Vec::new();
-    for process in said {
-        let start = KillPoint {
-            turn: 0,
-            side: Side::Before,
-        };
-        points.push((process.program.clone(), process.start, start));
-        for turn in &process.turns {
-            for side in [Side::Before, Side::After, Side::Cut] {
-                let point = KillPoint {
-                    turn: turn.ordinal,
-                    side,
-                };
-                points.push((process.program.clone(), process.start, point));
-            }
-        }
-    }
-    points
-}
+const POLL: Duration = Duration::from_millis(20);
 
 /// Answers whether the point was met. Up to it all goes as in the run that listed it, so time
 /// passes only afterwards.
-async fn kill_at((program, start, point): Kill) -> bool {
+async fn kill_at(point: Point) -> bool {
     let scene = Scene::new().await;
-    scene.world.taps.kill(&program, start, point);
+    let taps = &scene.world.taps;
+    taps.kill(&point.program, point.start, point.place);
     let agents = [scene.pay().await.agent_id];
-    let met = scene.is_struck().await;
+    let is_struck = |process: &ProcessRecord| process.killed || process.cut;
+    let struck = async {
+        while !taps.record().iter().any(is_struck) {
+            sleep(POLL).await;
+        }
+    };
+    // Who is not struck by then, is not any more.
+    let met = timeout(SOON, struck).await.is_ok();
     scene.settle(&agents).await;
     scene.check_outside(&agents).await;
     assert_eq!(scene.status(agents[0]).await.state, AgentState::Active);
-    met
+    let process = point.process(taps.record());
+    met && process.is_some_and(|process| is_struck(&process))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_killed_anywhere_leaves_nothing_undone() {
-    let said = said().await;
-    let programs: BTreeSet<_> = said.iter().map(|process| process.program.clone()).collect();
-    assert_eq!(
-        programs.iter().map(String::as_str).collect::<Vec<_>>(),
-        ["callback", "dispatch", "runner", "stripe-webhook"]
-    );
-    let points = points(said);
-    let count = points.len();
-    let missed: Vec<String> = stream::iter(points)
-        .map(|kill| async move {
-            let name = format!("{} {} {:?}", kill.0, kill.1, kill.2);
-            let scene = tokio::spawn(kill_at(kill));
-            let met = scene
-                .await
-                .unwrap_or_else(|error| panic!("killed {name}: {error}"));
-            (!met).then_some(name)
-        })
-        .buffer_unordered(SCENES_AT_ONCE)
-        .filter_map(std::future::ready)
-        .collect()
-        .await;
-    println!(
-        "killed or cut off at {} of {count} points",
-        count - missed.len()
-    );
-    assert!(missed.is_empty(), "listed and never met: {missed:#?}");
+    let sides = [Side::Before, Side::After, Side::Cut];
+    visit_all(&sides, |_| true, kill_at).await;
 }
 
 /// Plans kills for most processes that will ever start, wherever they are then.

@@ -11,6 +11,7 @@ mod kills;
 mod life;
 mod lost;
 mod payment;
+mod points;
 mod round_trips;
 mod scene;
 mod world;

@@ -164,20 +164,6 @@ impl Scene {
         self.silence().await;
     }
 
-    /// Waits, without letting time pass, until a process was killed or cut off by plan. False
-    /// when none ever is.
-    pub(crate) async fn is_struck(&self) -> bool {
-        let started = Instant::now();
-        while started.elapsed() < SOON {
-            let record = self.world.taps.record();
-            if record.iter().any(|process| process.killed || process.cut) {
-                return true;
-            }
-            sleep(POLL).await;
-        }
-        false
-    }
-
     /// Lets time pass at once.
     pub(crate) async fn pass(&self, time: Duration) {
         self.ageing.pass(time).await.unwrap();
