@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use sim::{Conclusion, DelayRange};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
+use crate::scene::SOON;
 use crate::world::{World, files};
+
+const POLL: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_becomes_an_active_agent() {
@@ -129,14 +132,25 @@ async fn a_stack_stopped_in_the_middle_leaves_no_process_and_no_files() {
             .filter(|p| p.program == "runner")
             .count()
     };
-    while begun() < 5 {
-        sleep(Duration::from_millis(20)).await;
-    }
+    let all = async {
+        while begun() < 5 {
+            sleep(POLL).await;
+        }
+    };
+    let all = timeout(SOON, all).await;
+    assert!(all.is_ok(), "{} runs began\n{}", begun(), world.logs());
     let World { stack, taps, .. } = world;
-    let dir = stack.state_dir().to_path_buf();
+    let (dir, sim) = (stack.state_dir().to_path_buf(), stack.sim().clone());
     stack.stop();
-    // Time for a failure step that must not come: its runner was killed with the stack.
-    sleep(Duration::from_millis(300)).await;
+    // No failure step may come, because its runner was killed with the stack. It would come before
+    // its run is over.
+    let over = async {
+        while sim.world().runs.iter().any(|run| run.conclusion.is_none()) {
+            sleep(POLL).await;
+        }
+    };
+    let over = timeout(SOON, over).await;
+    assert!(over.is_ok(), "a run goes on: {:?}", sim.world().runs);
     assert!(!dir.exists(), "{} is left", dir.display());
     assert!(
         taps.record()
