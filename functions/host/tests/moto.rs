@@ -17,6 +17,7 @@ use std::{
 };
 
 const MOTO: &str = "moto[server]==5.2.5";
+const DOWNLOADS_MAX: u32 = 3;
 
 /// A Python that has moto, made once and kept in the target folder.
 fn python() -> PathBuf {
@@ -37,7 +38,11 @@ fn python() -> PathBuf {
     run(Command::new("python3")
         .args(["-m", "venv", "--clear"])
         .arg(&venv));
-    run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", MOTO]));
+    let mut pip = Command::new(venv.join("bin/pip"));
+    pip.args(["install", "--quiet", MOTO]);
+    // What comes over the network may fail once.
+    let mut tries = (0..DOWNLOADS_MAX).map(|_| pip.status().expect("pip is there"));
+    assert!(tries.any(|status| status.success()), "{pip:?} fails");
     fs::write(&stamp, MOTO).unwrap();
     venv.join("bin/python")
 }
@@ -123,10 +128,11 @@ async fn a_nudge_comes_out_as_it_went_in_and_not_before_its_time() {
     let nudge = Nudge::job(job, Timestamp::from_unix_seconds(1_800_000_000));
     nudges.send(&nudge, Duration::ZERO).await.unwrap();
     assert_eq!(receive(0).await, [nudge.body()]);
+    // Longer than a busy machine takes for the next two calls.
     nudges
-        .send(&Nudge::EMPTY, Duration::from_secs(2))
+        .send(&Nudge::EMPTY, Duration::from_secs(8))
         .await
         .unwrap();
     assert_eq!(receive(0).await, Vec::<String>::new());
-    assert_eq!(receive(10).await, ["{}"]);
+    assert_eq!(receive(20).await, ["{}"]);
 }
