@@ -7,8 +7,11 @@ use super::{
 };
 use crate::{ConnectConfig, OpenedAttempt, Store};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio_postgres::Client;
+
+/// On a busy machine.
+const DECIDED_MAX: Duration = Duration::from_mins(1);
 
 struct Pair {
     world: Arc<World>,
@@ -64,7 +67,12 @@ impl Pair {
             );
             tokio::spawn(async move { act(&world, &other, second, &attempt).await })
         };
-        while !later.is_finished() && !self.is_blocked().await {}
+        let decided = async { while !later.is_finished() && !self.is_blocked().await {} };
+        let decided = tokio::time::timeout(DECIDED_MAX, decided).await;
+        assert!(
+            decided.is_ok(),
+            "{second:?} neither ends nor waits for {first:?}"
+        );
         let waited = !later.is_finished();
         self.world.store.batch("COMMIT").await.unwrap();
         later.await.unwrap();
