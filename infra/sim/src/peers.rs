@@ -10,9 +10,11 @@ mod cloud_init;
 pub use cloud_init::cloud_init;
 
 use std::fs::{self, File};
-use std::io::{Error, Result};
+use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 /// Pinned Python peers.
 const REQUIREMENTS: &str = include_str!("../tests/peers/requirements.txt");
@@ -20,6 +22,10 @@ const REQUIREMENTS: &str = include_str!("../tests/peers/requirements.txt");
 const WORKFLOW_TOOLS: &str = include_str!("../tests/peers/workflow-tools.txt");
 /// Pinned Node peers.
 const PACKAGE: &str = include_str!("../tests/peers/package.json");
+
+const DOWNLOADS_MAX: u32 = 3;
+/// Time for a network to come back.
+const BETWEEN_DOWNLOADS: Duration = Duration::from_secs(3);
 
 /// The Python interpreter of an environment that has `hcloud`, `stripe` and `tailscale`.
 /// Blocks for a minute when it is made for the first time.
@@ -45,7 +51,7 @@ fn install_python(home: &Path, requirements: &str) -> Result<()> {
     fs::write(home.join("requirements.txt"), requirements)?;
     let pip = home.join("venv/bin/pip");
     let install = ["install", "--quiet", "--requirement", "requirements.txt"];
-    run(&pip.to_string_lossy(), &install, home)
+    patiently(|| run(&pip.to_string_lossy(), &install, home))
 }
 
 /// A folder whose `node_modules` has `@octokit/rest` and `stripe`.
@@ -53,11 +59,8 @@ fn install_python(home: &Path, requirements: &str) -> Result<()> {
 pub fn node_dir() -> Result<PathBuf> {
     prepared("node", PACKAGE, |home| {
         fs::write(home.join("package.json"), PACKAGE)?;
-        run(
-            "npm",
-            &["install", "--silent", "--no-audit", "--no-fund"],
-            home,
-        )
+        let install = ["install", "--silent", "--no-audit", "--no-fund"];
+        patiently(|| run("npm", &install, home))
     })
 }
 
@@ -93,6 +96,21 @@ fn prepared(name: &str, pins: &str, make: impl Fn(&Path) -> Result<()>) -> Resul
     Ok(home)
 }
 
+/// Tries a download again when it fails: one failure of a network is no failure of a test. The
+/// error is that of the last try.
+pub fn patiently(mut download: impl FnMut() -> Result<()>) -> Result<()> {
+    let mut done = download();
+    for _ in 1..DOWNLOADS_MAX {
+        match &done {
+            Err(error) if error.kind() != ErrorKind::NotFound => {}
+            Ok(()) | Err(_) => break,
+        }
+        thread::sleep(BETWEEN_DOWNLOADS);
+        done = download();
+    }
+    done
+}
+
 /// Runs a tool in a folder; its own words are in the error.
 fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<()> {
     let output = Command::new(program)
@@ -106,7 +124,8 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> Result<()> {
                 "apt-get" | "dpkg-deb" => "apt (Debian or Ubuntu)",
                 _ => "Python 3.11 with venv and pip",
             };
-            Error::other(format!("cannot run {program}: install {what} ({error})"))
+            let words = format!("cannot run {program}: install {what} ({error})");
+            Error::new(ErrorKind::NotFound, words)
         })?;
     if output.status.success() {
         return Ok(());

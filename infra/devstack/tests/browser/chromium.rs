@@ -2,8 +2,9 @@
 
 use sim::peers;
 use std::{
+    io::Error,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
     time::Duration,
 };
 use tokio::sync::Mutex;
@@ -60,10 +61,15 @@ fn installed() {
     if Path::new(CHROMIUM).exists() {
         return;
     }
-    let apt = |arguments: &[&str]| -> std::io::Result<Output> {
-        Command::new("apt-get").args(arguments).output()
-    };
-    let tried = apt(&["update", "-qq"]).and_then(|_| apt(&["install", "-y", "-qq", "chromium"]));
+    let apt = |arguments: &[&str]| Command::new("apt-get").args(arguments).output();
+    let tried = peers::patiently(|| {
+        // One list of many may be out of reach; whether that matters, the next call knows.
+        drop(apt(&["update", "-qq"])?);
+        let output = apt(&["install", "-y", "-qq", "chromium"])?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        let is_done = output.status.success();
+        is_done.then_some(()).ok_or_else(|| Error::other(words))
+    });
     let is_there = Path::new(CHROMIUM).exists();
     assert!(
         is_there,

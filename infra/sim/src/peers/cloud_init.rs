@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-use super::{install_python, prepared, run};
+use super::{install_python, patiently, prepared, run};
 
 /// What the package needs of Python.
 const MODULES: &str = include_str!("../../tests/peers/cloud-init.txt");
@@ -83,8 +83,10 @@ fn unpack(home: &Path, own: &str, release: &str) -> Result<()> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         run("apt-get", &words, at)
     };
-    apt(&["-qq", "update"], &folder)?;
-    apt(&["-qq", "download", "cloud-init"], &folder.join("deb"))?;
+    patiently(|| {
+        apt(&["-qq", "update"], &folder)?;
+        apt(&["-qq", "download", "cloud-init"], &folder.join("deb"))
+    })?;
     let package = fs::read_dir(folder.join("deb"))?
         .next()
         .ok_or_else(|| Error::other(format!("apt-get gave no cloud-init for {release}")))??;
