@@ -25,8 +25,11 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 const START_POLL: Duration = Duration::from_millis(5);
 
 /// `$1` is the folder. The lock file names the server and goes when the server is gone; no
-/// lock file means that there is no server, and none can start once the folder is removed.
+/// lock file means that there is no server, and none can start once the folder is removed. A server
+/// that does not obey is killed, and its death is waited for: until then it would serve and write.
+/// A zombie is dead, its status is left for its parent.
 const WATCHDOG: &str = r#"
+lives() { kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.*Z' "/proc/$pid/status" 2>/dev/null; }
 cat >/dev/null
 lock="$1/data/postmaster.pid"
 pid=$(head -n 1 "$lock" 2>/dev/null)
@@ -34,7 +37,11 @@ if [ -n "$pid" ]; then
   kill -QUIT "$pid" 2>/dev/null
   tries=0
   while [ -e "$lock" ] && [ "$tries" -lt 500 ]; do sleep 0.01; tries=$((tries + 1)); done
-  if [ -e "$lock" ]; then kill -KILL "$pid" 2>/dev/null; fi
+  if [ -e "$lock" ]; then
+    kill -KILL "$pid" 2>/dev/null
+    tries=0
+    while lives && [ "$tries" -lt 500 ]; do sleep 0.01; tries=$((tries + 1)); done
+  fi
 fi
 rm -rf "$1"
 "#;
