@@ -33,7 +33,9 @@ export async function live({ told, control, open }) {
   expect(!times.includes("UTC"), `not the visitor's time: ${times}`);
   const sorted = [...delays].sort((one, other) => one - other);
   console.log(`from report to sight: ${delays.join(", ")} ms`);
-  expect(sorted[4] <= 2000, `the median is ${sorted[4]} ms`);
+  // The page asks every 1.5 s while something moves, else every 5 s. A busy machine is slower, and
+  // not by as much.
+  expect(sorted[4] <= 4000, `the median is ${sorted[4]} ms`);
 }
 
 // A failure is told with what to do; the button sets it right.

@@ -112,13 +112,16 @@ async fn a_cancelled_runner_speaks_for_itself() {
 }
 
 /// `act` kills a cancelled step at once, as GitHub does after ten seconds: the failure step is
-/// run all the same.
+/// run all the same, and speaks unless the runner was quick enough to.
 #[tokio::test]
-async fn a_cancelled_run_is_reported_when_the_runner_had_no_time() {
+async fn a_cancelled_run_is_reported_once_though_the_runner_has_no_time() {
     let stage = Stage::new(slow_to_boot()).await;
     let (act, _) = in_the_middle(&stage).await;
     signal("-INT", act.id().expect("act runs"));
     let ran = stage.finish(act).await;
-    assert!(!ran.good && ran.log.contains(SPOKE), "{}", ran.log);
-    assert_eq!(stage.receiver.end().said, Said::Failed);
+    let end = stage.receiver.end();
+    assert_eq!(end.said, Said::Failed);
+    let is_dead = end.error.as_deref() == Some("the runner died");
+    let words = if is_dead { SPOKE } else { MARKED };
+    assert!(!ran.good && ran.log.contains(words), "{}", ran.log);
 }
