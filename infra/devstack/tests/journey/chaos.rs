@@ -7,7 +7,8 @@ use tokio::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_trouble_heals() {
-    let arguments = "chaos --agents 4 --minutes 0.3 --speed 20 --seed 1";
+    // At this pace a lease is 18 s of real time, long enough for a runner on a busy machine.
+    let arguments = "chaos --agents 4 --minutes 0.3 --speed 10 --patience 10 --seed 1";
     let output = Command::new(env!("CARGO_BIN_EXE_devstack"))
         .args(arguments.split(' '))
         .stdin(Stdio::null())
