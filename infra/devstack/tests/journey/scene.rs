@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use devstack::{Ageing, Payment, StackConfig};
 use domain::{AgentId, AgentState, Timestamp};
-use store::{AgentStatus, ConnectConfig, Store};
+use store::{AgentStatus, ConnectConfig, Store, StoreError};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -82,8 +82,7 @@ impl Scene {
 
     pub(crate) async fn seen(&self, agent_id: Uuid) -> Option<AgentStatus> {
         let epoch = Timestamp::from_unix_seconds(0);
-        let status = self.store.agent_status(AgentId(agent_id), epoch).await;
-        status.unwrap()
+        read(|| self.store.agent_status(AgentId(agent_id), epoch)).await
     }
 
     /// Waits, without letting time pass, until the agent's status is so.
@@ -170,7 +169,7 @@ impl Scene {
     }
 
     pub(crate) async fn check_data(&self) {
-        let contradictions = self.store.contradictions().await.unwrap();
+        let contradictions = read(|| self.store.contradictions()).await;
         assert_eq!(contradictions, Vec::<String>::new());
     }
 
@@ -230,6 +229,21 @@ impl Scene {
         assert_eq!(devices, names, "{}", self.world.logs());
         let usable = world.keys.iter().filter(|key| key.usable).count();
         assert_eq!(usable, 0, "usable keys are left\n{}", self.world.logs());
+    }
+}
+
+/// What the store answers. It gives a statement the seconds that a function has for it; a busy
+/// machine may need more.
+async fn read<F, T>(ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let started = Instant::now();
+    loop {
+        match ask().await {
+            Err(StoreError::Unavailable(_)) if started.elapsed() < SOON => sleep(POLL).await,
+            answer => return answer.unwrap(),
+        }
     }
 }
 
