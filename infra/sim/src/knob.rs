@@ -17,6 +17,17 @@ pub enum Progress {
     Stuck,
 }
 
+/// How many calls a vendor takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// So many at once.
+    pub burst: u32,
+    /// Then so many a second.
+    pub per_second: u32,
+    /// What a refusal gives as `Retry-After`, in seconds; `None`: it gives none.
+    pub retry_after: Option<u32>,
+}
+
 /// One setting of the running world. Turning the same knob again replaces its setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Knob {
@@ -74,6 +85,8 @@ pub enum Knob {
     HetznerRemaining(u32),
     /// Hetzner: new VMs boot, but never reach `tailscale up`.
     BootHangs(bool),
+    /// Tailscale: more calls than these are refused with 429 (its own limits are not published).
+    TailscaleLimit(Option<RateLimit>),
     /// Tailscale: every one-off key given out so far counts as used, by a machine nobody sees.
     SpendKeys,
     /// Tailscale: every access token given out so far is refused (as if expired or revoked).

@@ -8,6 +8,7 @@
 //! has passed since the start. So the same world runs in real time behind sockets
 //! ([`Sim::start`]) and in virtual time as in-process services ([`Sim::in_process`]).
 
+mod bucket;
 mod clock;
 mod config;
 mod draw;
@@ -30,7 +31,7 @@ pub use config::{
 };
 pub use fault::{Effect, Fault, FaultBody, Vendor};
 pub use hetzner::catalog::{Catalog, Image, Location, ServerType, SoldAt, SshKey};
-pub use knob::{Knob, Progress};
+pub use knob::{Knob, Progress, RateLimit};
 pub use runs::{Conclusion, Run, RunEvent};
 pub use serve::Cut;
 pub use sim::Sim;

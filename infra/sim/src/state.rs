@@ -235,6 +235,7 @@ impl State {
             Knob::SpendKeys => self.tailscale.spend_keys(self.now),
             Knob::HetznerRemaining(left) => self.hetzner.bucket.set(left, self.now),
             Knob::BootHangs(on) => self.knobs.boot_hangs = on,
+            Knob::TailscaleLimit(limit) => self.tailscale.limit(limit, self.now),
             Knob::ExpireTokens => self.tailscale.expire_tokens(),
             Knob::TailscaleScopes(scopes) => self.config.tailscale.scopes = scopes,
             Knob::DeviceApproval { on, always } => self.knobs.approval = on.then_some(always),

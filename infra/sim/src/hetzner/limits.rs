@@ -9,38 +9,8 @@ use crate::state::State;
 use crate::wire::{Call, Reply};
 use crate::{draw, hetzner};
 
-/// The bucket.
-#[derive(Debug, Clone)]
-pub(crate) struct Bucket {
-    size: u32,
-    left: u32,
-    refilled: Duration,
-}
-
-impl Bucket {
-    pub(crate) fn new(size: u32, left: u32) -> Self {
-        Self {
-            size,
-            left,
-            refilled: Duration::ZERO,
-        }
-    }
-
-    /// Sets what is left.
-    pub(crate) fn set(&mut self, left: u32, now: Duration) {
-        self.left = left;
-        self.refilled = now;
-    }
-
-    /// Takes one call out; false when there is none.
-    fn take(&mut self, now: Duration) -> bool {
-        let whole = now.saturating_sub(self.refilled).as_secs();
-        self.refilled += Duration::from_secs(whole);
-        let back = u32::try_from(whole).unwrap_or(u32::MAX);
-        self.left = self.left.saturating_add(back).min(self.size);
-        crate::knob::take_one(&mut self.left)
-    }
-}
+/// After so long a call comes back.
+pub(crate) const REFILL: Duration = Duration::from_secs(1);
 
 /// Counts the call; the refusal when the bucket is empty.
 pub(crate) fn take(state: &mut State, call: &Call) -> Result<(), Reply> {

@@ -20,13 +20,13 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::bucket::Bucket;
 use crate::config::HetznerConfig;
 use crate::fault::{Vendor, envelope};
 use crate::state::State;
 use crate::wire::{Answer, Call, Content, Reply, id_of};
 
 use actions::Action;
-use limits::Bucket;
 use project::{Firewall, PrimaryIp};
 use servers::{Delays, Server};
 
@@ -53,7 +53,12 @@ impl Hetzner {
             actions: BTreeMap::new(),
             firewalls: BTreeMap::new(),
             primary_ips: BTreeMap::new(),
-            bucket: Bucket::new(config.rate_limit, config.rate_remaining),
+            bucket: Bucket::new(
+                config.rate_limit,
+                config.rate_remaining,
+                limits::REFILL,
+                Duration::ZERO,
+            ),
             answers: 0,
             delays: BTreeMap::new(),
             next_id: config.first_id,

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::bucket::Bucket;
+use crate::knob::RateLimit;
 use crate::state::State;
 use crate::wire::{Answer, Call, Reply};
 
@@ -27,6 +29,8 @@ pub(crate) struct Tailscale {
     /// Ephemeral devices that were removed while their machine was off.
     quiet_ephemeral: BTreeMap<u64, Device>,
     made: u64,
+    /// What a limit leaves, and the limit.
+    limit: Option<(Bucket, RateLimit)>,
 }
 
 impl Tailscale {
@@ -34,6 +38,30 @@ impl Tailscale {
     fn new_number(&mut self) -> u64 {
         self.made += 1;
         self.made
+    }
+
+    /// Sets or lifts the limit of calls.
+    pub(crate) fn limit(&mut self, limit: Option<RateLimit>, now: Duration) {
+        self.limit = limit.map(|limit| {
+            let every = Duration::from_secs(1) / limit.per_second.max(1);
+            let bucket = Bucket::new(limit.burst, limit.burst, every, now);
+            (bucket, limit)
+        });
+    }
+
+    /// Counts a call; the refusal when there are too many. A refused call takes nothing.
+    fn take(&mut self, now: Duration) -> Result<(), Reply> {
+        let Some((bucket, limit)) = &mut self.limit else {
+            return Ok(());
+        };
+        if bucket.take(now) {
+            return Ok(());
+        }
+        let refusal = refuse(429, "API rate limit exceeded");
+        Err(match limit.retry_after {
+            Some(seconds) => refusal.with_header("Retry-After", seconds.to_string()),
+            None => refusal,
+        })
     }
 
     /// Every token given out so far is refused from now on.
@@ -55,6 +83,7 @@ pub(crate) fn answer(state: &mut State, call: &Call) -> Reply {
 }
 
 fn route(state: &mut State, call: &Call) -> Answer {
+    state.tailscale.take(state.now)?;
     let path = call.path();
     let method = call.method.as_str();
     if let ("POST", ["oauth", "token"]) = (method, path.as_slice()) {

@@ -6,7 +6,7 @@ use axum::body::Body;
 use base64::Engine as _;
 use http::Request;
 use serde_json::json;
-use sim::{DecoyDevice, Knob, Sim, SimConfig, Vendor};
+use sim::{DecoyDevice, Knob, RateLimit, Sim, SimConfig, Vendor};
 
 use crate::help::{
     config, key_wish, make_key, pass, send, tailscale, tailscale_as, tailscale_token,
@@ -227,4 +227,42 @@ async fn tokens_can_end_early_and_other_tailnets_are_refused() {
         (other.status, other.message()),
         (403, "user tailnet does not match")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_beyond_a_limit_are_refused_until_some_come_back() {
+    let sim = Sim::in_process(config());
+    let token = tailscale_token(&sim).await;
+    let list = ("GET /tailnet/-/devices", None);
+    for retry_after in [None, Some(7)] {
+        sim.turn(Knob::TailscaleLimit(Some(RateLimit {
+            burst: 2,
+            per_second: 10,
+            retry_after,
+        })));
+        let ask = async || tailscale_as(&sim, &token, list.clone()).await;
+        let statuses = [ask().await.status, ask().await.status];
+        assert_eq!(statuses, [200, 200]);
+        let refused = ask().await;
+        assert_eq!(
+            (refused.status, refused.message()),
+            (429, "API rate limit exceeded")
+        );
+        let header = retry_after.map_or(String::new(), |seconds| seconds.to_string());
+        assert_eq!(refused.header("retry-after"), header);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let statuses = [ask().await.status, ask().await.status];
+        assert_eq!(statuses, [200, 429], "one came back");
+        pass(60).await;
+        let statuses = [ask().await.status, ask().await.status, ask().await.status];
+        assert_eq!(
+            statuses,
+            [200, 200, 429],
+            "no more come back than there were"
+        );
+    }
+    sim.turn(Knob::TailscaleLimit(None));
+    for _ in 0..9 {
+        assert_eq!(tailscale_as(&sim, &token, list.clone()).await.status, 200);
+    }
 }
