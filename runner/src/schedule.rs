@@ -9,9 +9,12 @@ const ACTION_FIRST: Duration = Duration::from_secs(12);
 const PROGRESS_LOOKS_MAX: u32 = 1;
 
 /// Before this no machine has booted, so the device is looked for rarely.
-const BOOT_SHORTEST: Duration = Duration::from_secs(6);
+const BOOT_SHORTEST: Duration = Duration::from_secs(5);
 /// The longest pause until then.
 const DEVICE_EARLY: Duration = Duration::from_secs(2);
+/// Most machines are there by then: so long the pause stays short, so that less time is lost than
+/// by the look each second of Hetzner's own clients.
+const BOOT_USUAL: Duration = Duration::from_mins(1);
 const DEVICE_SHORTEST: Duration = Duration::from_millis(650);
 const DEVICE_LONGEST: Duration = Duration::from_secs(5);
 
@@ -34,13 +37,17 @@ pub(crate) fn next_action_look(elapsed: Duration, progress: u64, looks: u32) -> 
     )
 }
 
-/// Pause between two looks for the device: about a twentieth of the time waited so far, once a
-/// device can be there at all.
+/// Pause between two looks for the device: short once a device can be there at all; longer, by a
+/// twentieth of what the wait is late, when the machine is slower than most.
 pub(crate) fn device_pause(elapsed: Duration) -> Duration {
     if elapsed < BOOT_SHORTEST {
-        return (elapsed + DEVICE_SHORTEST).min(DEVICE_EARLY);
+        let until_then = BOOT_SHORTEST.saturating_sub(elapsed).max(DEVICE_SHORTEST);
+        return (elapsed + DEVICE_SHORTEST)
+            .min(DEVICE_EARLY)
+            .min(until_then);
     }
-    (elapsed / 20).clamp(DEVICE_SHORTEST, DEVICE_LONGEST)
+    let late = elapsed.saturating_sub(BOOT_USUAL);
+    (DEVICE_SHORTEST + late / 20).min(DEVICE_LONGEST)
 }
 
 /// Pause between two looks at something that usually ends within seconds.
@@ -75,6 +82,26 @@ mod tests {
         assert_eq!(next_action_look(secs(12), 1, 1), secs(42));
         assert_eq!(next_action_look(secs(12), 99, 1), secs(14));
         assert_eq!(next_action_look(secs(16), 99, 2), secs(56));
+    }
+
+    #[test]
+    fn less_is_lost_than_by_a_look_each_second_whenever_a_usual_machine_comes() {
+        let mut at = Duration::ZERO;
+        while at < secs(60) {
+            let next = at + device_pause(at);
+            let lost = next.saturating_sub(at.max(secs(5)));
+            assert!(lost <= DEVICE_SHORTEST, "{at:?}: {lost:?}");
+            at = next;
+        }
+        // A machine that is late costs little by its own time.
+        while at < secs(600) {
+            let pause = device_pause(at);
+            assert!(
+                pause * 20 <= at && pause >= DEVICE_SHORTEST,
+                "{at:?}: {pause:?}"
+            );
+            at += pause;
+        }
     }
 
     proptest! {

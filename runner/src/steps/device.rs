@@ -5,6 +5,7 @@ use crate::{
     hetzner::Server,
     lease::{Halt, Permit, Trouble},
     run::Run,
+    schedule::device_pause,
     steps::{look::judge, tailnet},
     tailscale::{Device, Kind},
 };
@@ -82,7 +83,7 @@ fn address(addresses: &[String]) -> Option<Ipv4Addr> {
 /// Looks for our device and writes it down when it is ready.
 pub(crate) async fn poll(run: &mut Run) -> Result<Seen, Halt> {
     let since = run.made.all().key_created;
-    let devices = run.tailscale.devices(&run.server_name()).await?;
+    let devices = run.tailscale.look_for(&run.server_name()).await?;
     let tag = run.cloud.tailscale.tag.clone();
     let older = |own: &Device| {
         let left = |one: &&Device| {
@@ -120,13 +121,32 @@ pub(crate) fn note(run: &mut Run, device: Device) {
 /// The agent's devices: our hostname and tag. Another tailnet's has no time of creation, and
 /// cannot be removed (Tailscale: 501).
 pub(crate) async fn list(run: &Run) -> Result<Vec<Device>, Trouble> {
-    let mut devices = run.tailscale.devices(&run.server_name()).await?;
+    Ok(of_agent(
+        run,
+        run.tailscale.devices(&run.server_name()).await?,
+    ))
+}
+
+/// The same, as a look that comes again.
+pub(crate) async fn look(run: &Run) -> Result<Vec<Device>, Trouble> {
+    Ok(of_agent(
+        run,
+        run.tailscale.look_for(&run.server_name()).await?,
+    ))
+}
+
+/// How long to pause before the next look of a wait that began so long ago.
+pub(crate) fn pause(run: &Run, elapsed: Duration) -> Duration {
+    device_pause(elapsed).max(run.tailscale.until_look())
+}
+
+fn of_agent(run: &Run, mut devices: Vec<Device>) -> Vec<Device> {
     let tag = &run.cloud.tailscale.tag;
     let foreign = run.made.all().foreign;
     devices.retain(|device| {
         device.created.is_some() && device.tags.contains(tag) && !foreign.contains(&device.node_id)
     });
-    Ok(devices)
+    devices
 }
 
 /// Deletes devices that are known to be leftovers.

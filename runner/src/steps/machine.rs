@@ -6,7 +6,7 @@ use crate::{
     hetzner::{Action, ActionState, Error, Kind},
     lease::{Halt, Trouble},
     run::Run,
-    schedule::{device_pause, next_action_look, short_pause},
+    schedule::{next_action_look, short_pause},
     steps::{device, remove::may_pass},
 };
 use contract::ServerFacts;
@@ -92,7 +92,7 @@ pub(crate) async fn await_server(run: &mut Run) -> Result<(), Halt> {
         // A drained rate budget puts a look off; the device is watched meanwhile.
         let until_look = next_look.saturating_sub(began.elapsed());
         let until_look = until_look.max(run.hetzner.until_poll());
-        let pause = device_pause(began.elapsed()).min(until_look);
+        let pause = device::pause(run, began.elapsed()).min(until_look);
         run.lease.pause(pause).await?;
     }
     address(run).await
@@ -177,8 +177,11 @@ async fn address(run: &Run) -> Result<(), Halt> {
     Ok(())
 }
 
-/// One look for the device; trouble that may pass is passed over.
+/// One look for the device, unless it has to wait; trouble that may pass is passed over.
 async fn watch_device(run: &mut Run) -> Result<(), Halt> {
+    if !run.tailscale.until_look().is_zero() {
+        return Ok(());
+    }
     match device::poll(run).await {
         Ok(_) => Ok(()),
         Err(Halt::Failed(trouble)) if trouble.class == contract::ErrorClass::Transient => {
@@ -216,7 +219,7 @@ pub(crate) async fn await_device(run: &mut Run) -> Result<(), Halt> {
                 power_on(run).await?;
             }
         }
-        run.lease.pause(device_pause(elapsed)).await?;
+        run.lease.pause(device::pause(run, elapsed)).await?;
     }
     let facts = run.made.facts();
     let shown = |text: Option<String>| text.unwrap_or_default();

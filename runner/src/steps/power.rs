@@ -5,7 +5,7 @@ use crate::{
     hetzner::{ActionState, Kind},
     lease::{Halt, Trouble},
     run::Run,
-    schedule::{device_pause, short_pause},
+    schedule::short_pause,
     steps::{
         device::{self, Seen},
         known,
@@ -199,14 +199,15 @@ async fn returned(run: &mut Run) -> Result<Result<(), &'static str>, Halt> {
         if began.elapsed() > DEVICE_MAX {
             return Ok(Err(waits));
         }
-        run.lease.pause(device_pause(began.elapsed())).await?;
+        let pause = device::pause(run, began.elapsed());
+        run.lease.pause(pause).await?;
     }
 }
 
 /// One look for the machine's device: the newest of those that bear our hostname and tag, and of
 /// those that the callback knows, whatever these have become.
 async fn look(run: &mut Run) -> Result<Seen, Halt> {
-    let mut devices = device::list(run).await?;
+    let mut devices = device::look(run).await?;
     devices.extend(known::devices(run, &devices).await?);
     let newest = devices.into_iter().max_by_key(|device| device.created);
     Ok(newest.map_or(Seen::Nothing, device::state))

@@ -3,21 +3,28 @@
 
 mod error;
 mod grant;
+mod pace;
 mod wire;
 
 pub(crate) use error::{Error, Kind};
 pub(crate) use grant::Grant;
 
 use outbound::{Answer, Client, Request};
+use pace::Pace;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use time::OffsetDateTime;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
 /// So many keys that the list does not describe are looked at one by one.
 const KEY_LOOKS_MAX: usize = 100;
+/// So often a read that was refused for as long as a call may last is made again.
+const REFUSED_READS_MAX: u32 = 2;
 /// A token is renewed when it has less than this left (it lives an hour).
 const TOKEN_SPARE: Duration = Duration::from_mins(5);
 
@@ -81,6 +88,7 @@ pub(crate) struct Tailscale {
     client_id: String,
     client_secret: SecretString,
     token: Arc<Mutex<Option<Token>>>,
+    pace: Pace,
 }
 
 impl std::fmt::Debug for Tailscale {
@@ -92,6 +100,7 @@ impl std::fmt::Debug for Tailscale {
 impl Tailscale {
     pub(crate) fn new(client: Client, url: &str, id: &str, secret: &SecretString) -> Self {
         Self {
+            pace: Pace::new(client.dice().clone()),
             client,
             url: url.to_owned(),
             client_id: id.to_owned(),
@@ -162,15 +171,26 @@ impl Tailscale {
         gone(self.send(request.deadline(deadline)).await)
     }
 
-    /// Devices of this hostname. The filter is asked for and applied again: a server may
-    /// ignore it.
+    /// Devices of this hostname.
     pub(crate) async fn devices(&self, hostname: &str) -> Result<Vec<Device>, Error> {
-        let request = Request::get(&format!("{}/tailnet/-/devices", self.url));
-        let list: wire::Devices = self.read(request.query("hostname", hostname)).await?;
-        let devices = list.devices.into_iter().map(Device::from);
-        Ok(devices
-            .filter(|device| device.hostname.eq_ignore_ascii_case(hostname))
-            .collect())
+        let list = self.read(self.device_list(hostname)).await?;
+        Ok(of_name(list, hostname))
+    }
+
+    /// The same as a look that comes again anyway, after [`Self::until_look`]: a refusal is given
+    /// back, for to repeat it would be more of what was too much.
+    pub(crate) async fn look_for(&self, hostname: &str) -> Result<Vec<Device>, Error> {
+        let list = self.read_once(self.device_list(hostname).keep(&[429]));
+        Ok(of_name(list.await?, hostname))
+    }
+
+    /// How long the next look has to wait, since calls were refused.
+    pub(crate) fn until_look(&self) -> Duration {
+        self.pace.until_look()
+    }
+
+    fn device_list(&self, hostname: &str) -> Request {
+        Request::get(&format!("{}/tailnet/-/devices", self.url)).query("hostname", hostname)
     }
 
     /// The device of this id, if it is in the tailnet.
@@ -189,8 +209,21 @@ impl Tailscale {
         gone(self.send(request.deadline(deadline)).await)
     }
 
-    /// A read: once more with a new token when the old one has ended.
+    /// A read, which is made again a few times while Tailscale refuses.
     async fn read<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
+        for _ in 0..REFUSED_READS_MAX {
+            match self.read_once(request.clone()).await {
+                Err(error) if error.kind == Kind::Later && !self.until_look().is_zero() => {
+                    sleep(self.until_look()).await;
+                }
+                read => return read,
+            }
+        }
+        self.read_once(request).await
+    }
+
+    /// A read: once more with a new token when the old one has ended.
+    async fn read_once<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
         let answer = match self.send(request.clone()).await {
             Err(error) if error.kind == Kind::TokenEnded => {
                 self.send(request).await.map_err(Error::lasting)?
@@ -206,7 +239,9 @@ impl Tailscale {
     /// time has passed, and whoever asked for it has to say anew that it may be made.
     async fn send(&self, request: Request) -> Result<Answer, Error> {
         let token = self.token().await?;
-        let sent = success(self.client.send(request.bearer(&token)).await?);
+        let answer = self.client.send(request.bearer(&token)).await?;
+        self.pace.learn(&answer);
+        let sent = success(answer);
         if sent
             .as_ref()
             .is_err_and(|error| error.kind == Kind::TokenEnded)
@@ -235,7 +270,9 @@ impl Tailscale {
                 ("client_secret", self.client_secret.expose_secret()),
                 ("grant_type", "client_credentials"),
             ]);
-        let answer = success(self.client.send(request).await?).map_err(Error::of_token)?;
+        let answer = self.client.send(request).await?;
+        self.pace.learn(&answer);
+        let answer = success(answer).map_err(Error::of_token)?;
         let body: wire::TokenBody = answer
             .json()
             .map_err(|complaint| Error::odd(complaint.to_string()))?;
@@ -248,6 +285,14 @@ impl Tailscale {
         });
         Ok(secret)
     }
+}
+
+/// The filter was asked for and is applied again: a server may ignore it.
+fn of_name(list: wire::Devices, hostname: &str) -> Vec<Device> {
+    let devices = list.devices.into_iter().map(Device::from);
+    devices
+        .filter(|device| device.hostname.eq_ignore_ascii_case(hostname))
+        .collect()
 }
 
 fn success(answer: Answer) -> Result<Answer, Error> {

@@ -267,7 +267,7 @@ fn of_actions() -> Vec<Row> {
             fail_action(sim, "create_server");
             sim.turn(Knob::FailedCreateInitializes(true));
         }),
-        row("H-F9", WHOLE, (12, 62), |sim| {
+        row("H-F9", WHOLE, (12, 130), |sim| {
             sim.turn(Knob::StartLeavesOff(1));
         })
         .met(|met| {
@@ -276,12 +276,12 @@ fn of_actions() -> Vec<Row> {
                 .calls_to(Vendor::Hetzner, &Method::POST, "/poweron");
             on.len() == 1
         }),
-        row("H-F9", WHOLE, (9, 30), |sim| {
+        row("H-F9", WHOLE, (9, 36), |sim| {
             sim.turn(Knob::ActionsVanish(true));
         })
         .delays(slow)
         .met(|met| looks(met, "/actions?") > 0 && looks(met, "/servers/") > 0),
-        row("H-F9", WHOLE, (9, 30), |sim| {
+        row("H-F9", WHOLE, (9, 36), |sim| {
             let gone = Effect::refuse(404, "not_found", "action not found");
             bend(sim, Vendor::Hetzner, Method::GET, "/actions?", gone);
         })
@@ -310,7 +310,7 @@ fn of_servers() -> Vec<Row> {
         row("H-F11", transient("failed"), (12, 25), |_| {}).then(CREATE, |sim| {
             assert!(sim.delete_server_by_hand(NAME));
         }),
-        row("H-F11", transient("vanished"), (12, 62), |sim| {
+        row("H-F11", transient("vanished"), (12, 130), |sim| {
             sim.turn(Knob::BootHangs(true));
         })
         .then("GET http://hetzner.sim/v1/actions", |sim| {

@@ -34,6 +34,18 @@ fn bend_tailscale(sim: &Sim, status: u16, body: &FaultBody) {
     }
 }
 
+/// The next two looks for the device are refused.
+fn refuse_looks(sim: &Sim, headers: Vec<(String, String)>) {
+    let effect = Effect::Answer {
+        status: 429,
+        headers,
+        body: FaultBody::error("", "slow"),
+    };
+    let mut fault = Fault::once(Vendor::Tailscale, Method::GET, "/devices", effect);
+    fault.times = 2;
+    sim.add_fault(fault);
+}
+
 fn device(sim: &Sim, hostname: &str, external: bool) {
     sim.add_device(&DecoyDevice {
         hostname: hostname.to_owned(),
@@ -71,6 +83,16 @@ fn of_keys() -> Vec<Row> {
             bend_tailscale(sim, 502, &FaultBody::gateway_page("Bad Gateway"));
         })
         .met(|met| met.bent() == 8),
+        // A look that is refused is not repeated at once, and the next ones come later.
+        row("T-F4", WHOLE, (8, 10), |_| {})
+            .then(CREATE, |sim| refuse_looks(sim, Vec::new()))
+            .met(|met| met.bent() == 2 && met.ended.took > Duration::from_secs(7)),
+        row("T-F4", WHOLE, (8, 10), |_| {})
+            .then(CREATE, |sim| {
+                let asked = ("Retry-After".to_owned(), "20".to_owned());
+                refuse_looks(sim, vec![asked]);
+            })
+            .met(|met| met.bent() == 2 && met.ended.took > Duration::from_secs(40)),
         row("T-F5", WHOLE, (8, 11), |sim| {
             bend(
                 sim,
@@ -101,7 +123,7 @@ fn of_devices() -> Vec<Row> {
         row(
             "T-F7",
             transient("approval in the tailnet"),
-            (25, 165),
+            (25, 245),
             |sim| {
                 let always = true;
                 sim.turn(Knob::DeviceApproval { on: true, always });
@@ -136,12 +158,12 @@ fn of_lost_devices() -> Vec<Row> {
             device(sim, "another", false);
         })
         .met(any_answer),
-        row("T-F9", transient("the machine to enrol"), (25, 165), |_| {})
+        row("T-F9", transient("the machine to enrol"), (25, 245), |_| {})
             .then(CREATE, |sim| sim.turn(Knob::SpendKeys)),
         row(
             "T-F10",
             transient("the machine to enrol"),
-            (25, 165),
+            (25, 245),
             |sim| {
                 sim.turn(Knob::DevicesVanish(Some(Duration::from_millis(50))));
             },
@@ -150,7 +172,7 @@ fn of_lost_devices() -> Vec<Row> {
         row(
             "T-F10",
             transient("an address in 100.64.0.0/10"),
-            (25, 165),
+            (25, 245),
             |sim| {
                 sim.turn(Knob::AddressesLate(Duration::from_secs(10)));
                 sim.turn(Knob::DevicesVanish(Some(LATE)));
