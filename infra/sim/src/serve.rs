@@ -203,6 +203,7 @@ fn record(shared: &Shared, vendor: Vendor, call: &Call, reply: Option<&Reply>, b
         };
         state.calls.push(record);
     });
+    shared.moved();
 }
 
 /// Takes a request apart.

@@ -8,7 +8,7 @@ use axum::{Router, body::Body};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     events: Mutex<Events>,
     timeline_changed: Arc<Notify>,
+    /// Told after each call and each thing that happened by itself.
+    moved: watch::Sender<()>,
 }
 
 /// The channel to the embedder; events wait in it until somebody takes the receiver.
@@ -87,6 +89,11 @@ impl Shared {
         }
         seen
     }
+
+    /// Has whoever waits for the world look again.
+    pub(crate) fn moved(&self) {
+        self.moved.send_replace(());
+    }
 }
 
 impl Sim {
@@ -107,6 +114,7 @@ impl Sim {
                 receiver: Some(receiver),
             }),
             timeline_changed: Arc::clone(&timeline_changed),
+            moved: watch::Sender::new(()),
         });
         tokio::spawn(keep_time(Arc::downgrade(&shared), timeline_changed));
         Self {
@@ -253,6 +261,18 @@ impl Sim {
         self.shared.with(|state| World::of(state))
     }
 
+    /// Waits until the world is as wished, and gives it: it is looked at now, after each call, and
+    /// when something has happened by itself. Whoever asks bounds the time.
+    pub async fn until(&self, mut wish: impl FnMut(&World) -> bool) -> World {
+        let mut moved = self.shared.moved.subscribe();
+        loop {
+            let world = self.world();
+            if wish(&world) || moved.changed().await.is_err() {
+                return world;
+            }
+        }
+    }
+
     /// Stops the world's clock: from now on it answers calls, and everything else that would
     /// happen by itself waits for [`Sim::let_happen`]. So whoever drives it decides the order.
     pub fn hold(&self) {
@@ -333,7 +353,13 @@ impl Sim {
 async fn keep_time(shared: Weak<Shared>, changed: Arc<Notify>) {
     loop {
         let Some(next) = shared.upgrade().map(|shared| {
-            shared.with(|state| state.next_due().and_then(|offset| state.clock.at(offset)))
+            let look = |state: &mut State| {
+                let due = state.next_due();
+                due.and_then(|offset| state.clock.at(offset))
+            };
+            let next = shared.with(look);
+            shared.moved();
+            next
         }) else {
             return;
         };

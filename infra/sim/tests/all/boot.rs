@@ -38,6 +38,28 @@ async fn a_machine_enrols_with_its_key_after_exactly_the_delays_it_was_given() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_world_sees_calls_and_what_happens_by_itself() {
+    let sim = Sim::in_process(config());
+    let world = sim.until(|_| true).await;
+    assert_eq!(
+        world.calls.len(),
+        0,
+        "it is looked at before anything happens"
+    );
+    let watched = sim.clone();
+    let called = tokio::spawn(async move {
+        let is_up = |status: &str| status == "running";
+        let ordered = watched.until(|world| !world.servers.is_empty()).await;
+        assert_eq!((ordered.at.as_secs(), ordered.calls.len()), (7, 1));
+        let up = watched.until(|world| is_up(&world.servers[0].status));
+        assert_eq!(up.await.at.as_secs(), 22, "create and start");
+    });
+    pass(7).await;
+    create(&sim, &order("agent-1")).await;
+    called.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_form_of_the_command_is_understood() {
     let sim = Sim::in_process(config());
     let install = "curl -fsSL https://tailscale.com/install.sh | sh";
