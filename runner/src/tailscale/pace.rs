@@ -52,7 +52,8 @@ impl Pace {
     }
 
     fn learn_of(&self, status: u16, asked: Duration) {
-        let refused = status == 429 || status >= 500;
+        // 501 is about a device of another tailnet.
+        let refused = matches!(status, 429 | 500 | 502..=504);
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         next.refusals = next.refusals.saturating_add(u32::from(refused));
         if next.refusals == 0 {
@@ -91,8 +92,9 @@ mod tests {
     async fn looks_wait_once_one_was_refused_and_longer_when_more_are() {
         let pace = Pace::new(Dice::seeded(1));
         assert_eq!(pace.until_look(), NOT_ASKED);
-        pace.learn_of(200, NOT_ASKED);
-        pace.learn_of(404, NOT_ASKED);
+        for status in [200, 401, 404, 501] {
+            pace.learn_of(status, NOT_ASKED);
+        }
         assert_eq!(pace.until_look(), NOT_ASKED, "nothing was refused");
         for (status, around) in [(429, 5), (429, 10), (503, 20), (429, 20), (200, 20)] {
             pace.learn_of(status, NOT_ASKED);
