@@ -8,6 +8,7 @@ use crate::{
 };
 use contract::ErrorClass::{Capacity, Permanent, Transient};
 use http::Method;
+use serde_json::Value;
 use sim::{DecoyServer, DelayRange, Effect, Fault, FaultBody, Knob, Sim, SimConfig, Vendor};
 use std::time::Duration;
 
@@ -90,9 +91,14 @@ fn struck(met: &Met) -> bool {
     met.bent() > 0
 }
 
-/// For what bends the shape of every answer, or of every list: whoever asked has met it.
-pub(crate) fn any_answer(met: &Met) -> bool {
-    !met.world.calls.is_empty()
+/// Values and fields that nobody knows, and pages that do not say how many they are.
+fn odd_shapes(met: &Met) -> bool {
+    let is_null = |one: &Value, name| one.get(name).is_some_and(Value::is_null);
+    met.was_told("/v1/servers", |one| one["status"] == "warming_up")
+        && met.was_told("/v1/servers", |one| one.get("x_new_field").is_some())
+        && met.was_told("/v1/servers", |one| {
+            is_null(one, "last_page") && is_null(one, "total_entries")
+        })
 }
 
 fn creates(met: &Met, status: u16) -> usize {
@@ -336,12 +342,12 @@ fn of_servers() -> Vec<Row> {
             sim.turn(Knob::HetznerOddShapes(true));
             sim.turn(Knob::HetznerNullTotals(true));
         })
-        .met(any_answer),
+        .met(odd_shapes),
         row("H-F14", WHOLE, (180, 30), many_old_servers)
             .met(|met| met.answered(Vendor::Hetzner, &Method::DELETE, "/servers/", 200) == 55),
         row("H-F15", WHOLE, (8, 8), |sim| {
             sim.turn(Knob::HetznerOldShapes(true));
         })
-        .met(any_answer),
+        .met(|met| met.was_told("/v1/servers", |one| one["datacenter"]["name"].is_string())),
     ]
 }

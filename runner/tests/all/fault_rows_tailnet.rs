@@ -2,19 +2,22 @@
 //! know how rows are run.
 
 use crate::{
-    fault_rows::{LATE, WHOLE, any_answer, bend, permanent, transient},
+    fault_rows::{LATE, WHOLE, bend, permanent, transient},
     fault_table::{Met, Row, Want, row},
     harness::NAME,
 };
 use http::Method;
+use serde_json::Value;
 use sim::{DecoyDevice, Effect, Fault, FaultBody, Knob, Sim, Vendor};
 use std::time::Duration;
 
+/// The list of the devices of our hostname.
+const LIST: &str = "/tailnet/-/devices?hostname=agent-";
 const CREATE: &str = "POST http://hetzner.sim/v1/servers";
 
 /// Every row.
 pub(crate) fn all() -> Vec<Row> {
-    let rows = [of_keys(), of_devices(), of_lost_devices()];
+    let rows = [of_keys(), of_devices(), of_lists(), of_lost_devices()];
     rows.into_iter().flatten().collect()
 }
 
@@ -141,23 +144,52 @@ fn of_devices() -> Vec<Row> {
             sim.turn(Knob::DeviceIpv4Late(LATE));
         })
         .met(|met| met.ended.took > LATE),
-        row("T-F7", WHOLE, (8, 8), |sim| sim.turn(Knob::Ipv6First(true))).met(any_answer),
+        row("T-F7", WHOLE, (8, 8), |sim| sim.turn(Knob::Ipv6First(true))).met(|met| {
+            met.was_told(LIST, |one| {
+                let first = one["addresses"][0].as_str();
+                first.is_some_and(|address| address.contains(':'))
+            })
+        }),
     ]
 }
 
-fn of_lost_devices() -> Vec<Row> {
+fn of_lists() -> Vec<Row> {
     vec![
         // Times are absent, empty, and of year 1.
         row("T-F8", Want::Complete(1), (8, 8), |sim| {
+            sim.turn(Knob::IgnoreFilters(true));
             device(sim, "another", true);
         })
-        .met(any_answer),
+        .met(|met| {
+            let connected = |one: &Value| one["connectedToControl"] == true;
+            met.was_told(LIST, |one| one["created"] == "")
+                && met.was_told(LIST, |one| connected(one) && one.get("lastSeen").is_none())
+        }),
         row("T-F8", Want::Complete(1), (8, 8), |sim| {
             sim.turn(Knob::IgnoreFilters(true));
             sim.turn(Knob::YearOne(true));
             device(sim, "another", false);
         })
-        .met(any_answer),
+        .met(|met| {
+            let year_one = "0001-01-01T00:00:00Z";
+            met.was_told(LIST, |one| one["created"] == year_one)
+                && met.was_told(LIST, |one| one["expires"] == year_one)
+        }),
+        row("T-F11", Want::Complete(2), (8, 8), |sim| {
+            sim.turn(Knob::IgnoreFilters(true));
+            device(sim, "another", false);
+            device(sim, "third", true);
+        })
+        .met(|met| {
+            let others = ["another", "third"];
+            let was_told = |name| met.was_told(LIST, |one| one["hostname"] == name);
+            others.into_iter().all(was_told)
+        }),
+    ]
+}
+
+fn of_lost_devices() -> Vec<Row> {
+    vec![
         row("T-F9", transient("the machine to enrol"), (25, 245), |_| {})
             .then(CREATE, |sim| sim.turn(Knob::SpendKeys)),
         row(
@@ -178,12 +210,6 @@ fn of_lost_devices() -> Vec<Row> {
                 sim.turn(Knob::DevicesVanish(Some(LATE)));
             },
         ),
-        row("T-F11", Want::Complete(2), (8, 8), |sim| {
-            sim.turn(Knob::IgnoreFilters(true));
-            device(sim, "another", false);
-            device(sim, "third", true);
-        })
-        .met(any_answer),
         // A delete whose answer is lost is made again, and finds nothing: 404.
         row("T-F12", WHOLE, (8, 10), |sim| {
             device(sim, NAME, false);

@@ -10,6 +10,7 @@ use crate::{
 use contract::{ErrorClass, Operation};
 use http::Method;
 use runner::End;
+use serde_json::Value;
 use sim::{Sim, SimConfig, Vendor, World};
 use std::sync::{
     Arc,
@@ -31,9 +32,27 @@ pub(crate) enum Want {
 pub(crate) struct Met {
     pub(crate) ended: Ended,
     pub(crate) world: World,
+    /// What it was answered, with the addresses that it asked.
+    pub(crate) answers: Vec<(String, Value)>,
+}
+
+/// Whether a JSON value holds, at any depth, one that fits.
+fn holds(value: &Value, fits: &dyn Fn(&Value) -> bool) -> bool {
+    let inside = match value {
+        Value::Object(fields) => fields.values().any(|one| holds(one, fits)),
+        Value::Array(items) => items.iter().any(|one| holds(one, fits)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    inside || fits(value)
 }
 
 impl Met {
+    /// Whether an address that contains this was answered with something that fits.
+    pub(crate) fn was_told(&self, part: &str, fits: impl Fn(&Value) -> bool) -> bool {
+        let mut answers = self.answers.iter();
+        answers.any(|(address, body)| address.contains(part) && holds(body, &fits))
+    }
+
     /// How many calls to a vendor were answered so.
     pub(crate) fn answered(
         &self,
@@ -117,6 +136,7 @@ impl Row {
         }
         let lab = Lab::with(config);
         (self.world)(&lab.sim);
+        lab.listen();
         let mut attempt = Attempt::new(Operation::Provision, 5);
         attempt.vars.clone_from(&self.vars);
         if let Some((call, change)) = self.then {
@@ -131,8 +151,12 @@ impl Row {
             attempt = attempt.gate(gate);
         }
         let ended = lab.run(&attempt).await;
-        let world = lab.sim.world();
-        (lab, Met { ended, world })
+        let met = Met {
+            ended,
+            world: lab.sim.world(),
+            answers: lab.listen(),
+        };
+        (lab, met)
     }
 
     /// Everything that is wrong with what the attempt came to.
@@ -168,7 +192,7 @@ impl Row {
         breaches
     }
 
-    fn wrong_end(&self, lab: &Lab, Met { ended, world }: &Met) -> Option<String> {
+    fn wrong_end(&self, lab: &Lab, Met { ended, world, .. }: &Met) -> Option<String> {
         let says = |class: Option<ErrorClass>, words: &str| {
             let last = ended.last();
             let error = last.error.clone().unwrap_or_default();

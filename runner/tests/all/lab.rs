@@ -57,6 +57,7 @@ struct Desk {
     stops: Option<StopRule>,
     spec: Option<Spec>,
     whole_inventory: bool,
+    heard: Option<Vec<(String, Value)>>,
 }
 
 /// The world.
@@ -206,6 +207,13 @@ impl Lab {
         let mut desk = self.desk.lock().unwrap();
         desk.spec = Some(spec);
         desk.whole_inventory = whole_inventory;
+    }
+
+    /// Keeps what Hetzner and Tailscale answer from now on; gives what it has kept so far, with
+    /// the addresses that were asked.
+    pub(crate) fn listen(&self) -> Vec<(String, Value)> {
+        let mut desk = self.desk.lock().unwrap();
+        desk.heard.replace(Vec::new()).unwrap_or_default()
     }
 
     /// Makes an auth key at Tailscale that nobody uses; gives its id.
@@ -366,7 +374,13 @@ impl Lab {
 
     async fn answer(&self, request: http::Request<Bytes>) -> Option<http::Response<Bytes>> {
         if request.uri().host() != Some("callback.sim") {
-            return self.sim.carry(request).await;
+            let address = request.uri().to_string();
+            let answer = self.sim.carry(request).await?;
+            if let Some(heard) = &mut self.desk.lock().unwrap().heard {
+                let body = serde_json::from_slice(answer.body());
+                heard.push((address, body.unwrap_or_default()));
+            }
+            return Some(answer);
         }
         let report: Report = serde_json::from_slice(request.body()).unwrap();
         let mut desk = self.desk.lock().unwrap();
