@@ -40,8 +40,8 @@ const PROGRESS: [(Progress, u64); 3] = [
 const AT_ONCE: usize = 12;
 /// An end is looked for from here on.
 const FROM: Duration = Duration::from_secs(5);
-/// The runner notices within this, on a busy machine too.
-const LOST_MAX: Duration = Duration::from_secs(3);
+/// The runner notices within this, on a busy machine too: no look at actions comes so soon.
+const LOST_MAX: Duration = Duration::from_secs(6);
 /// Longest wait for either client, on a busy machine too.
 const WAIT_MAX: Duration = Duration::from_mins(2);
 

@@ -3,7 +3,7 @@
 //! that no moment is left out, and every listed moment must be met.
 
 use crate::{
-    endings::signal,
+    endings::{SIGNAL_MAX, signal},
     harness::{Ran, finish},
     lab::{Moment, open},
     scene::{FENCE, Scene, moments},
@@ -17,8 +17,8 @@ use tokio::{sync::watch, time::Instant};
 
 /// Scenes of one operation at once: most of their time they wait.
 pub(crate) const AT_ONCE: usize = 6;
-/// Most time from a signal to the end.
-pub(crate) const SIGNAL_MAX: Duration = Duration::from_secs(7);
+/// A success that was being told when the signal came is told so long; then it stays as it is.
+const LAST_SUCCESS: Duration = Duration::from_millis(3_500);
 
 /// What befalls the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +96,16 @@ async fn strike(operation: Operation, at: Moment, blow: Blow) -> bool {
         }
         Blow::Interrupt => {
             assert!(took < SIGNAL_MAX, "{what}: {took:?}");
-            // A success that was being told stays one, and however it ended, it was told.
+            // A success that was being told stays one, and however it ended, it was told. On a
+            // busy machine the answer may not come in time.
             let told = scene.told(FENCE);
             let done = told.iter().any(|report| report.said == Said::Running);
-            let code = if done { 0 } else { 130 };
+            let unheard = took >= LAST_SUCCESS && ran.stdout.contains("not acknowledged");
+            let code = match (done, unheard) {
+                (true, false) => 0,
+                (true, true) => 1,
+                (false, _) => 130,
+            };
             assert_eq!(ran.code, Some(code), "{what}: {ran:#?}");
             assert!(told.iter().any(Report::is_final), "{what}: {told:#?}");
         }

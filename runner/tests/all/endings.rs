@@ -2,12 +2,19 @@
 
 use crate::{
     callback::Bend,
+    door::Doors,
     harness::{Stage, finish, quick},
 };
 use contract::{ErrorClass, Said, Step};
-use sim::{DelayRange, Knob, Vendor};
-use std::{process::Stdio, time::Duration};
-use tokio::{process::Child, time::Instant};
+use http::Method;
+use sim::{DelayRange, Knob, Sim, Vendor};
+use std::{process::Stdio, sync::Arc, time::Duration};
+use tokio::{process::Child, sync::watch, time::Instant};
+
+/// Most time from a signal to the end of a process on a busy machine. That it takes no seven
+/// seconds of its own is shown in virtual time: by `kills` at every call, by `last_moments` where
+/// a server is locked.
+pub(crate) const SIGNAL_MAX: Duration = Duration::from_secs(15);
 
 pub(crate) async fn signal(child: &Child, name: &str) {
     let id = child.id().expect("the runner runs").to_string();
@@ -104,7 +111,7 @@ async fn a_success_that_cannot_be_told_leaves_the_machine() {
 }
 
 #[tokio::test]
-async fn signals_end_a_run_within_seven_seconds_wherever_it_is() {
+async fn signals_end_a_run_wherever_it_is() {
     let mut config = quick();
     config.hetzner.create_delay = DelayRange::millis(1_500, 1_500);
     config.hetzner.boot_delay = DelayRange::millis(60_000, 60_000);
@@ -126,11 +133,8 @@ async fn signals_end_a_run_within_seven_seconds_wherever_it_is() {
         let asked = Instant::now();
         signal(&child, name).await;
         let ran = finish(child).await;
-        assert!(
-            asked.elapsed() < Duration::from_secs(7),
-            "{:?}",
-            asked.elapsed()
-        );
+        let took = asked.elapsed();
+        assert!(took < SIGNAL_MAX, "{took:?}");
         assert_eq!(ran.code, Some(130), "{ran:#?}");
         let last = stage.callback.last();
         assert_eq!(
@@ -139,22 +143,20 @@ async fn signals_end_a_run_within_seven_seconds_wherever_it_is() {
         );
         assert!(last.error.unwrap().contains("canceled"));
         assert!(stage.path("marker").exists());
-        // The deletes were sent and are not awaited: what is left is on its way out.
-        let world = stage.world();
-        assert!(
-            world
-                .servers
-                .iter()
-                .all(|server| server.status == "deleting"),
-            "{world:#?}"
-        );
-        assert!(world.keys.iter().all(|key| !key.usable), "{:?}", world.keys);
+        // The deletes were sent and are not awaited: what is left is on its way out, or is as
+        // soon as the last of them has come.
+        stage
+            .until("deletes", |world| {
+                let leaves = world.servers.iter().all(|one| one.status == "deleting");
+                leaves && world.keys.iter().all(|key| !key.usable)
+            })
+            .await;
     }
 }
 
 #[tokio::test]
 async fn a_killed_runner_is_reported_by_the_failure_step() {
-    let stage = Stage::new().await;
+    let mut stage = Stage::new().await;
     stage.sim.turn(Knob::BootHangs(true));
     let mut child = stage.start(&["provision"]);
     stage
@@ -162,7 +164,11 @@ async fn a_killed_runner_is_reported_by_the_failure_step() {
         .until(|reports| reports.iter().any(|one| one.facts.server_id.is_some()))
         .await;
     child.kill().await.unwrap();
-    let before = stage.calls(Vendor::Hetzner);
+    // A call of the killed runner may still be on its way; the failure step would meet another
+    // world, where its own would show.
+    let elsewhere = Sim::start(quick()).await.unwrap();
+    stage.set("HETZNER_API_URL", &elsewhere.hetzner_url());
+    stage.set("TAILSCALE_API_URL", &elsewhere.tailscale_url());
     let ran = stage.run(&["report-failure"]).await;
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     let last = stage.callback.last();
@@ -171,7 +177,7 @@ async fn a_killed_runner_is_reported_by_the_failure_step() {
         (Said::Failed, Some("the runner died"))
     );
     assert_eq!(last.sender.run(), stage.callback.reports()[0].sender.run());
-    assert_eq!(stage.calls(Vendor::Hetzner), before);
+    assert_eq!(elsewhere.world().calls, []);
     assert!(stage.path("marker").exists());
 }
 
@@ -212,33 +218,40 @@ async fn arguments_are_explained() {
 }
 
 #[tokio::test]
-async fn a_signal_while_undoing_ends_the_run_in_time() {
+async fn a_signal_while_undoing_ends_the_run() {
     let mut config = quick();
     config.hetzner.delete_delay = DelayRange::millis(60_000, 60_000);
-    let stage = Stage::with(config).await;
+    let mut stage = Stage::with(config).await;
+    let doors = Doors::before(&mut stage).await;
+    let (sent, mut undoing) = watch::channel(false);
+    doors.keep(Arc::new(move |moment| {
+        if moment.after && moment.call.starts_with("DELETE HETZNER") {
+            sent.send_replace(true);
+        }
+        Box::pin(std::future::ready(()))
+    }));
     stage
         .callback
         .bend(1, Bend::Stop, |report| report.step == Some(Step::VmCreated));
     let child = stage.start(&["provision"]);
-    stage
-        .callback
-        .until(|reports| reports.iter().any(|one| one.step == Some(Step::VmCreated)))
-        .await;
+    undoing.wait_for(|sent| *sent).await.unwrap();
     let asked = Instant::now();
     signal(&child, "INT").await;
     let ran = finish(child).await;
-    assert!(
-        asked.elapsed() < Duration::from_secs(7),
-        "{:?}",
-        asked.elapsed()
-    );
+    let took = asked.elapsed();
+    assert!(took < SIGNAL_MAX, "{took:?}");
     assert_eq!(ran.code, Some(130), "{ran:#?}");
-    assert!(
-        stage
-            .callback
-            .last()
-            .error
-            .unwrap()
-            .contains("deletes are sent")
-    );
+    let error = stage.callback.last().error.unwrap();
+    assert!(error.contains("deletes are sent"), "{error}");
+    let world = stage.world();
+    let deletes = world.calls_to(Vendor::Hetzner, &Method::DELETE, "/servers/");
+    let statuses: Vec<_> = deletes.iter().map(|call| call.status).collect();
+    // By undo, and by the last words at a server that is locked by then.
+    let [first, rest @ ..] = &statuses[..] else {
+        panic!("none was sent")
+    };
+    assert_eq!(*first, Some(200), "{statuses:?}");
+    let refused = rest.iter().all(|status| *status == Some(423));
+    assert!(refused && !rest.is_empty(), "{statuses:?}");
+    assert_eq!(world.servers[0].status, "deleting");
 }

@@ -162,6 +162,16 @@ impl Stage {
         assert!(world.keys.iter().all(|key| !key.usable), "{:?}", world.keys);
     }
 
+    /// Waits until the world is as wished.
+    pub(crate) async fn until(&self, what: &str, wish: impl FnMut(&World) -> bool) {
+        let met = timeout(Duration::from_mins(1), self.sim.until(wish)).await;
+        assert!(
+            met.is_ok(),
+            "waited in vain for {what}: {:#?}",
+            self.world()
+        );
+    }
+
     /// How many calls went to a vendor.
     pub(crate) fn calls(&self, vendor: Vendor) -> usize {
         self.world()

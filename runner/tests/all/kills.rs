@@ -5,7 +5,7 @@ use crate::lab::{Attempt, Ended, Gate, Lab, Moment};
 use contract::Operation;
 use http::Method;
 use runner::End;
-use sim::{Knob, Vendor};
+use sim::{Effect, Fault, Knob, Sim, Vendor};
 use std::{
     sync::{
         Arc, Mutex,
@@ -161,16 +161,22 @@ async fn two_provisions_killed_anywhere_are_completed_by_the_third() {
     }
 }
 
-/// Raises the signal at the moment and lets the call go on.
-async fn signaled_at(lab: &Lab, operation: Operation, at: &Moment) -> (Ended, Duration) {
+/// Raises the signal at the moment and lets the call go on; from then on the world is as said.
+async fn signaled_at(
+    lab: &Lab,
+    operation: Operation,
+    at: &Moment,
+    change: fn(&Sim),
+) -> (Ended, Duration) {
     let (number, after) = (at.number, at.after);
     let mut attempt = Attempt::new(operation, FENCE);
     let raise = attempt.signal.clone();
     let raised = Arc::new(Mutex::new(None));
-    let note = Arc::clone(&raised);
+    let (note, sim) = (Arc::clone(&raised), lab.sim.clone());
     attempt.gate = Arc::new(move |moment| {
         if moment.number == number && moment.after == after {
             raise.send_replace(true);
+            change(&sim);
             *note.lock().unwrap() = Some(tokio::time::Instant::now());
         }
         Box::pin(std::future::ready(()))
@@ -193,7 +199,7 @@ async fn a_signal_anywhere_ends_in_time_and_leaves_nothing_for_good() {
         for moment in moments {
             let what = format!("{operation} signaled at {moment:?}");
             let lab = prepared(operation).await;
-            let (ended, took) = signaled_at(&lab, operation, &moment).await;
+            let (ended, took) = signaled_at(&lab, operation, &moment, |_| {}).await;
             assert!(took < SIGNAL_MAX, "{what}: {took:?}");
             // A success that was being told stays one.
             assert!(
@@ -205,6 +211,33 @@ async fn a_signal_anywhere_ends_in_time_and_leaves_nothing_for_good() {
             assert_eq!(ended.end, End::Done, "{what}: {:#?}", ended.reports.last());
             assert_ended(&lab, operation, FENCE + 1, &what);
             assert_kept(&lab, operation, &what);
+        }
+    }
+}
+
+/// From now on Hetzner and Tailscale answer nothing else.
+fn refuse_all(sim: &Sim, status: u16) {
+    for vendor in [Vendor::Hetzner, Vendor::Tailscale] {
+        let refused = Effect::refuse(status, "forbidden", "not now");
+        sim.add_fault(Fault::every(vendor, refused));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_ends_in_time_whatever_is_refused_from_then_on() {
+    let changes: [fn(&Sim); 2] = [|sim| refuse_all(sim, 403), |sim| refuse_all(sim, 503)];
+    for operation in [Operation::Provision, Operation::Destroy] {
+        for moment in moments(operation).await {
+            for change in changes {
+                let what = format!("{operation} signaled at {moment:?}");
+                let lab = prepared(operation).await;
+                let (_, took) = signaled_at(&lab, operation, &moment, change).await;
+                assert!(took < SIGNAL_MAX, "{what}: {took:?}");
+                lab.sim.clear_faults();
+                let ended = lab.run(&Attempt::new(operation, FENCE + 1)).await;
+                assert_eq!(ended.end, End::Done, "{what}: {:#?}", ended.reports.last());
+                assert_ended(&lab, operation, FENCE + 1, &what);
+            }
         }
     }
 }

@@ -100,6 +100,42 @@ async fn a_signal_ends_the_question_for_a_server_that_the_closing_list_lacks() {
     in_time(&raised);
 }
 
+/// A server is locked while it is made and while it is deleted: then the deletes that a signal
+/// asks for are refused until the end.
+#[tokio::test(start_paused = true)]
+async fn a_signal_while_the_server_is_locked_ends_the_run_in_time() {
+    for undoing in [false, true] {
+        let mut config = quick();
+        let long = DelayRange::millis(60_000, 60_000);
+        if undoing {
+            config.hetzner.delete_delay = long;
+        } else {
+            config.hetzner.create_delay = long;
+        }
+        let lab = Lab::with(config);
+        lab.stops(move |report| undoing && report.step == Some(Step::VmCreated));
+        let attempt = provision();
+        let (raise, raised) = (attempt.signal.clone(), When::default());
+        let when = Arc::clone(&raised);
+        let method = if undoing { "DELETE" } else { "POST" };
+        let gate: Gate = Arc::new(move |moment| {
+            let begins = format!("{method} http://hetzner.sim/v1/servers");
+            if moment.after && moment.call.starts_with(&begins) {
+                note(&when, Instant::now());
+                raise.send_replace(true);
+            }
+            Box::pin(std::future::ready(()))
+        });
+        let ended = lab.run(&attempt.gate(gate)).await;
+        in_time(&raised);
+        assert_eq!(ended.end, End::Canceled);
+        let world = lab.sim.world();
+        let deletes = world.calls_to(Vendor::Hetzner, &Method::DELETE, "/servers/");
+        let refused = deletes.iter().filter(|call| call.status == Some(423));
+        assert!(refused.count() > 5, "undoing: {undoing}, {deletes:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_signal_while_a_key_is_made_revokes_it() {
     let lab = Lab::new();
@@ -254,6 +290,9 @@ async fn twenty_undo_together_at_an_empty_budget() {
     assert_eq!(lab.sim.world().servers, []);
     let (calls, refused) = lab.hetzner_calls();
     println!("{calls} calls, {refused} refused");
+    // A call a second is little for twenty that do not wait for their turn. But whoever is refused
+    // waits then, and the longer the oftener, so it comes to fewer than twenty times for each.
+    assert!(refused < 20 * 20, "{refused} of {calls}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,8 +4,9 @@
 
 use crate::{
     callback::Bend,
-    deaths::{AT_ONCE, Blow, SIGNAL_MAX, struck},
+    deaths::{AT_ONCE, Blow, struck},
     door::{Doors, Instead},
+    endings::SIGNAL_MAX,
     harness::{Ran, Stage},
     lab::{Moment, open},
     scene::{FENCE, Scene, moments, prompt},
