@@ -1,8 +1,9 @@
 //! What comes after a provision: stop, start, destroy; each may be repeated.
 
-use crate::harness::{AGENT, NAME, Stage, quick};
+use crate::harness::{AGENT, NAME, Stage};
 use contract::{ErrorClass, Outcome, Said, Step};
-use sim::{DecoyDevice, DecoyServer, DelayRange, Effect, Fault, FaultBody, Knob, Vendor};
+use http::Method;
+use sim::{DecoyDevice, DecoyServer, Effect, Fault, FaultBody, Knob, Vendor, World};
 use std::collections::BTreeMap;
 
 /// Runs an operation as the attempt of this fence and asserts that it succeeded.
@@ -64,7 +65,7 @@ async fn a_start_that_fails_or_has_no_effect_is_asked_for_again() {
         done(&mut stage, "start", "3").await;
         assert_eq!(stage.world().server(NAME).unwrap().status, "running");
         let asked = stage.world();
-        let asked = asked.calls_to(Vendor::Hetzner, &http::Method::POST, "/poweron");
+        let asked = asked.calls_to(Vendor::Hetzner, &Method::POST, "/poweron");
         assert_eq!(asked.len(), 2);
     }
 }
@@ -83,21 +84,23 @@ async fn stop_and_start_of_nothing_fail_and_change_nothing() {
 
 #[tokio::test]
 async fn a_canceled_start_deletes_nothing() {
-    let mut config = quick();
-    config.hetzner.start_delay = DelayRange::millis(3_000, 3_000);
-    let mut stage = Stage::with(config).await;
+    let mut stage = Stage::new().await;
     done(&mut stage, "provision", "1").await;
     done(&mut stage, "stop", "2").await;
     stage.set("FENCE", "3");
+    // It is asked for again and again until the signal comes.
+    stage.sim.turn(Knob::StartLeavesOff(u32::MAX));
     let child = stage.start(&["start"]);
-    stage
-        .callback
-        .until(|reports| reports.iter().any(|report| report.sender.fence() == 3))
-        .await;
+    let asked = |world: &World| {
+        let asked = world.calls_to(Vendor::Hetzner, &Method::POST, "/poweron");
+        !asked.is_empty()
+    };
+    stage.until("a start", asked).await;
     crate::endings::signal(&child, "TERM").await;
     let ran = crate::harness::finish(child).await;
     assert_eq!(ran.code, Some(130), "{ran:#?}");
     stage.assert_complete();
+    stage.sim.turn(Knob::StartLeavesOff(0));
     done(&mut stage, "start", "4").await;
     stage.assert_complete();
 }
@@ -142,7 +145,7 @@ async fn everything_of_the_agent_is_removed_and_nothing_else() {
     let locked = Effect::Status { status: 423, body };
     stage.sim.add_fault(Fault::once(
         Vendor::Hetzner,
-        http::Method::DELETE,
+        Method::DELETE,
         "/servers",
         locked,
     ));

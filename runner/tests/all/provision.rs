@@ -2,10 +2,11 @@
 
 use crate::{
     callback::Bend,
-    harness::{AGENT, JOB, NAME, Stage, quick},
+    endings::signal,
+    harness::{AGENT, JOB, NAME, Stage, finish},
 };
-use contract::{Outcome, Said, Spec, Step};
-use sim::{DecoyDevice, DecoyServer, DelayRange, Effect, Fault, Vendor};
+use contract::{Outcome, Report, Said, Spec, Step};
+use sim::{DecoyDevice, DecoyServer, Effect, Fault, Knob, Vendor};
 use std::{collections::BTreeMap, time::Duration};
 
 fn labels(fence: &str) -> BTreeMap<String, String> {
@@ -244,23 +245,17 @@ async fn a_newer_attempt_is_left_alone() {
 
 #[tokio::test]
 async fn heartbeats_go_on_while_a_step_waits() {
-    let mut config = quick();
-    config.hetzner.boot_delay = DelayRange::millis(4_500, 4_500);
-    let mut stage = Stage::with(config).await;
+    let mut stage = Stage::new().await;
     stage.set("HEARTBEAT_SECONDS", "1");
-    let ran = stage.run(&["provision"]).await;
-    assert_eq!(ran.code, Some(0), "{ran:#?}");
-    let beats: Vec<_> = stage
-        .callback
-        .reports()
-        .into_iter()
-        .filter(|one| one.said == Said::Heartbeat)
-        .collect();
-    assert!(beats.len() >= 3, "{beats:#?}");
-    assert!(
-        beats.iter().any(|beat| beat.facts.server_id.is_some()),
-        "ids ride on heartbeats"
-    );
+    stage.sim.turn(Knob::BootHangs(true));
+    let child = stage.start(&["provision"]);
+    // Ids ride on them.
+    let beats =
+        |report: &&Report| report.said == Said::Heartbeat && report.facts.server_id.is_some();
+    let several = |reports: &Vec<Report>| reports.iter().filter(beats).count() >= 3;
+    stage.callback.until(several).await;
+    signal(&child, "INT").await;
+    assert_eq!(finish(child).await.code, Some(130));
 }
 
 #[tokio::test]

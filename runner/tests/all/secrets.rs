@@ -208,11 +208,13 @@ async fn watched(stage: &Stage, doors: &Doors, arguments: &[&str]) -> Seen {
     seen
 }
 
-/// The arguments of a process and, before them, of all that it started.
+/// The arguments of a process and, before them, of all that it started. What ends meanwhile has
+/// none.
 fn command_lines(process: u32) -> String {
     let mut lines = String::new();
-    for task in fs::read_dir(format!("/proc/{process}/task")).unwrap() {
-        let children = fs::read_to_string(task.unwrap().path().join("children"));
+    let tasks = fs::read_dir(format!("/proc/{process}/task"));
+    for task in tasks.into_iter().flatten().flatten() {
+        let children = fs::read_to_string(task.path().join("children"));
         for child in children.unwrap_or_default().split_whitespace() {
             lines.push_str(&command_lines(child.parse().unwrap()));
             lines.push('\n');
