@@ -2,13 +2,14 @@
 //! It must not wait for their end: the next attempt or the destroy job confirms.
 
 use crate::{
-    hetzner::Kind,
     lease::Permit,
     made::Made,
     run::Run,
     steps::{
         create::{self, Doubted},
-        device, key, tailnet,
+        device, key,
+        remove::may_pass,
+        tailnet,
     },
 };
 use std::time::Duration;
@@ -16,12 +17,12 @@ use tokio::time::{sleep, timeout};
 
 /// One call may take this long.
 const CALL_MAX: Duration = Duration::from_secs(3);
-/// Pause before a locked server is tried again.
-const LOCKED_PAUSE: Duration = Duration::from_millis(500);
+/// Pause before a server is tried again that was locked, or of which no answer came.
+const AGAIN_PAUSE: Duration = Duration::from_millis(500);
 /// Pause before a delete that was refused for now is sent again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(1500);
 
-/// Sends every delete; one that finds the server locked is sent again.
+/// Sends every delete; a server's is sent again while that may help.
 pub(crate) async fn send_deletes(run: &Run, made: &Made) {
     tokio::join!(server(run, made), device(run), keys(run, made));
 }
@@ -37,10 +38,11 @@ async fn server(run: &Run, made: &Made) {
     for id in ids {
         let sent = loop {
             let sent = run.hetzner.delete_server(id, CALL_MAX).await;
-            // A server that is being made is locked until it is; whoever called bounds the time.
+            // A server that is being made is locked until it is, and an answer may be lost; whoever
+            // called bounds the time.
             match &sent {
-                Err(error) if error.kind == Kind::Busy => sleep(LOCKED_PAUSE).await,
                 Err(error) if error.refused => sleep(REFUSED_PAUSE).await,
+                Err(error) if may_pass(error.kind) => sleep(AGAIN_PAUSE).await,
                 Ok(_) | Err(_) => break sent,
             }
         };

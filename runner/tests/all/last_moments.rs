@@ -100,39 +100,67 @@ async fn a_signal_ends_the_question_for_a_server_that_the_closing_list_lacks() {
     in_time(&raised);
 }
 
-/// A server is locked while it is made and while it is deleted: then the deletes that a signal
-/// asks for are refused until the end.
+/// How a run ends that is signaled right after the effect of its create, or of its undo's delete.
+/// Gives the status of its server, and those of the answers to its deletes.
+async fn signaled_at_its_server(lab: &Lab, undoing: bool) -> (String, Vec<Option<u16>>) {
+    lab.stops(move |report| undoing && report.step == Some(Step::VmCreated));
+    let attempt = provision();
+    let (raise, raised) = (attempt.signal.clone(), When::default());
+    let when = Arc::clone(&raised);
+    let method = if undoing { "DELETE" } else { "POST" };
+    let gate: Gate = Arc::new(move |moment| {
+        let begins = format!("{method} http://hetzner.sim/v1/servers");
+        if moment.after && moment.call.starts_with(&begins) {
+            note(&when, Instant::now());
+            raise.send_replace(true);
+        }
+        Box::pin(std::future::ready(()))
+    });
+    let ended = lab.run(&attempt.gate(gate)).await;
+    in_time(&raised);
+    assert_eq!(ended.end, End::Canceled);
+    let world = lab.sim.world();
+    let deletes = world.calls_to(Vendor::Hetzner, &Method::DELETE, "/servers/");
+    let statuses = deletes.iter().map(|call| call.status);
+    (world.servers[0].status.clone(), statuses.collect())
+}
+
+/// A server is locked while it is made and while it is deleted: then deletes are refused.
 #[tokio::test(start_paused = true)]
 async fn a_signal_while_the_server_is_locked_ends_the_run_in_time() {
-    for undoing in [false, true] {
+    for (create, delete, undoing, status) in [
+        (60, 1, false, "initializing"),
+        (3, 60, false, "deleting"),
+        (1, 60, true, "deleting"),
+    ] {
         let mut config = quick();
-        let long = DelayRange::millis(60_000, 60_000);
-        if undoing {
-            config.hetzner.delete_delay = long;
-        } else {
-            config.hetzner.create_delay = long;
-        }
+        config.hetzner.create_delay = DelayRange::millis(create * 1_000, create * 1_000);
+        config.hetzner.delete_delay = DelayRange::millis(delete * 1_000, delete * 1_000);
         let lab = Lab::with(config);
-        lab.stops(move |report| undoing && report.step == Some(Step::VmCreated));
-        let attempt = provision();
-        let (raise, raised) = (attempt.signal.clone(), When::default());
-        let when = Arc::clone(&raised);
-        let method = if undoing { "DELETE" } else { "POST" };
-        let gate: Gate = Arc::new(move |moment| {
-            let begins = format!("{method} http://hetzner.sim/v1/servers");
-            if moment.after && moment.call.starts_with(&begins) {
-                note(&when, Instant::now());
-                raise.send_replace(true);
-            }
-            Box::pin(std::future::ready(()))
-        });
-        let ended = lab.run(&attempt.gate(gate)).await;
-        in_time(&raised);
-        assert_eq!(ended.end, End::Canceled);
-        let world = lab.sim.world();
-        let deletes = world.calls_to(Vendor::Hetzner, &Method::DELETE, "/servers/");
-        let refused = deletes.iter().filter(|call| call.status == Some(423));
-        assert!(refused.count() > 5, "undoing: {undoing}, {deletes:?}");
+        let (left, answers) = signaled_at_its_server(&lab, undoing).await;
+        let refused = answers.iter().filter(|status| **status == Some(423));
+        assert!(refused.count() > 4, "create {create} s: {answers:?}");
+        assert_eq!(left, status, "create {create} s: {answers:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_is_lost_after_a_signal_is_sent_again() {
+    for lost in [
+        Effect::Delay(Duration::from_secs(20)),
+        Effect::SlowReply(Duration::from_secs(20)),
+        Effect::CutBefore,
+        Effect::refuse(503, "unavailable", "soon"),
+    ] {
+        let mut config = quick();
+        config.hetzner.create_delay = DelayRange::NONE;
+        config.hetzner.delete_delay = DelayRange::millis(60_000, 60_000);
+        let lab = Lab::with(config);
+        let method = Method::DELETE;
+        let fault = Fault::once(Vendor::Hetzner, method, "/servers/", lost.clone());
+        lab.sim.add_fault(fault);
+        let (left, answers) = signaled_at_its_server(&lab, false).await;
+        assert_eq!(left, "deleting", "{lost:?}: {answers:?}");
     }
 }
 
