@@ -52,9 +52,10 @@ fn map(queue: &Queue) -> (Mapping, Batches) {
 
 /// Whether this comes to be so in less time than a message takes to come back.
 async fn until(is_so: impl Fn() -> bool) -> bool {
+    let mut looks = tokio::time::interval(Duration::from_millis(1));
     let comes = async {
         while !is_so() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            looks.tick().await;
         }
     };
     let comes = tokio::time::timeout(VISIBILITY / 2, comes);

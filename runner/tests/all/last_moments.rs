@@ -58,6 +58,23 @@ fn signal_and_hang(
     (gate, raised)
 }
 
+/// A signal at the first moment that fits, and at each that follows, none of which is held up.
+fn signal_at(
+    attempt: &Attempt,
+    fits: impl Fn(&Moment) -> bool + Send + Sync + 'static,
+) -> (Gate, When<Instant>) {
+    let raised = When::default();
+    let (raise, when) = (attempt.signal.clone(), Arc::clone(&raised));
+    let gate: Gate = Arc::new(move |moment| {
+        if fits(&moment) {
+            note(&when, Instant::now());
+            raise.send_replace(true);
+        }
+        Box::pin(std::future::ready(()))
+    });
+    (gate, raised)
+}
+
 fn in_time(raised: &When<Instant>) {
     let raised = raised.lock().unwrap().expect("the signal came");
     let took = raised.elapsed();
@@ -105,16 +122,10 @@ async fn a_signal_ends_the_question_for_a_server_that_the_closing_list_lacks() {
 async fn signaled_at_its_server(lab: &Lab, undoing: bool) -> (String, Vec<Option<u16>>) {
     lab.stops(move |report| undoing && report.step == Some(Step::VmCreated));
     let attempt = provision();
-    let (raise, raised) = (attempt.signal.clone(), When::default());
-    let when = Arc::clone(&raised);
     let method = if undoing { "DELETE" } else { "POST" };
-    let gate: Gate = Arc::new(move |moment| {
-        let begins = format!("{method} http://hetzner.sim/v1/servers");
-        if moment.after && moment.call.starts_with(&begins) {
-            note(&when, Instant::now());
-            raise.send_replace(true);
-        }
-        Box::pin(std::future::ready(()))
+    let begins = format!("{method} http://hetzner.sim/v1/servers");
+    let (gate, raised) = signal_at(&attempt, move |moment| {
+        moment.after && moment.call.starts_with(&begins)
     });
     let ended = lab.run(&attempt.gate(gate)).await;
     in_time(&raised);
@@ -171,18 +182,9 @@ async fn a_signal_while_a_key_is_made_revokes_it() {
     lab.sim
         .add_fault(Fault::once(Vendor::Tailscale, Method::POST, "/keys", late));
     let attempt = provision();
-    let raise = attempt.signal.clone();
-    let raised = When::default();
-    let when = Arc::clone(&raised);
-    let gate: Gate = Arc::new(move |moment| {
-        let made = moment
-            .call
-            .starts_with("POST http://tailscale.sim/api/v2/tailnet");
-        if made && !moment.after {
-            note(&when, Instant::now());
-            raise.send_replace(true);
-        }
-        Box::pin(std::future::ready(()))
+    let (gate, raised) = signal_at(&attempt, |moment| {
+        let begins = "POST http://tailscale.sim/api/v2/tailnet";
+        !moment.after && moment.call.starts_with(begins)
     });
     let ended = lab.run(&attempt.gate(gate)).await;
     in_time(&raised);

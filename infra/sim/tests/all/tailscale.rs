@@ -250,7 +250,7 @@ async fn calls_beyond_a_limit_are_refused_until_some_come_back() {
         );
         let header = retry_after.map_or(String::new(), |seconds| seconds.to_string());
         assert_eq!(refused.header("retry-after"), header);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::advance(Duration::from_millis(100)).await;
         let statuses = [ask().await.status, ask().await.status];
         assert_eq!(statuses, [200, 429], "one came back");
         pass(60).await;
