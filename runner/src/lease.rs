@@ -208,7 +208,7 @@ impl Lease {
     }
 
     /// Returns when a new outside change may begin: at once with enough lease left, else after
-    /// the next acknowledged report.
+    /// the next acknowledged report. Near the end of the run none may begin any more.
     pub(crate) async fn before_change(&self) -> Result<(), Halt> {
         let mut watch = self.0.subscribe();
         loop {

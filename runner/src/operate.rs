@@ -163,7 +163,8 @@ pub async fn operate(
             &cloud.tailscale.url,
             &cloud.tailscale.client_id,
             &cloud.tailscale.client_secret,
-        ),
+        )
+        .while_held(lease.clone()),
         inputs: wire.inputs,
         cloud,
         spec,

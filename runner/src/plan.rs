@@ -61,14 +61,16 @@ pub(crate) async fn carry_out(run: &mut Run, plan: &[Step]) -> Result<(), Halt> 
 async fn one(run: &mut Run, step: &Step) -> Result<(), Halt> {
     run.lease.check()?;
     if let Err(why) = (step.act)(run).await {
-        // A call that fails after an order to stop says less than the order.
-        let Err(order) = run.lease.check() else {
-            return Err(why);
-        };
-        if order != why {
-            run.actions.line(&why.to_string());
-        }
-        return Err(order);
+        return Err(match run.lease.check() {
+            // A call that fails after an order to stop says less than the order.
+            Err(order @ (Halt::Stopped | Halt::Fenced | Halt::Refused(_) | Halt::Signal)) => {
+                if order != why {
+                    run.actions.line(&why.to_string());
+                }
+                order
+            }
+            Ok(()) | Err(Halt::Failed(_) | Halt::LeaseLost | Halt::Deadline) => why,
+        });
     }
     let draft = match step.tell {
         Tell::Nothing => return Ok(()),

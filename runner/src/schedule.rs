@@ -13,7 +13,7 @@ const BOOT_SHORTEST: Duration = Duration::from_secs(5);
 /// The longest pause until then.
 const DEVICE_EARLY: Duration = Duration::from_secs(2);
 /// Most machines are there by then: so long the pause stays short, so that less time is lost than
-/// by the look each second of Hetzner's own clients.
+/// by the look each second of Hetzner's Python client.
 const BOOT_USUAL: Duration = Duration::from_mins(1);
 const DEVICE_SHORTEST: Duration = Duration::from_millis(650);
 const DEVICE_LONGEST: Duration = Duration::from_secs(5);

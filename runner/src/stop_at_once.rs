@@ -36,17 +36,27 @@ async fn server(run: &Run, made: &Made) {
         ids.push(id);
     }
     for id in ids {
+        let what = format!("server {id}");
+        let mut told = false;
         let sent = loop {
             let sent = run.hetzner.delete_server(id, CALL_MAX).await;
             // A server that is being made is locked until it is, and an answer may be lost; whoever
-            // called bounds the time.
-            match &sent {
-                Err(error) if error.refused => sleep(REFUSED_PAUSE).await,
-                Err(error) if may_pass(error.kind) => sleep(AGAIN_PAUSE).await,
-                Ok(_) | Err(_) => break sent,
+            // called bounds the time, so the first error is told at once.
+            let Err(error) = &sent else { break sent };
+            if !may_pass(error.kind) {
+                break sent;
             }
+            if !std::mem::replace(&mut told, true) {
+                said(run, &what, Err(error));
+            }
+            sleep(if error.refused {
+                REFUSED_PAUSE
+            } else {
+                AGAIN_PAUSE
+            })
+            .await;
         };
-        said(run, &format!("server {id}"), sent.map(drop));
+        said(run, &what, sent.map(drop));
     }
 }
 

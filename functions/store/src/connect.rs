@@ -15,7 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 // A function has 10 s in all, and sends a nudge besides.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-// Here a statement may have to wait for a busy machine, or for another that a test holds up.
+// In this room's own tests a statement may wait for a busy machine, or for another held up.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 4 });
 
 /// Where the database is and whom to trust.

@@ -118,7 +118,8 @@ impl Budget {
         });
     }
 
-    /// Whether a refused read may be made again: a list a run closes with has its own bound.
+    /// Whether a refused read may be made again. Undo goes on whatever the lease, and the list a
+    /// run closes with has its own bound.
     pub(super) fn may_go_on(&self) -> bool {
         let polls = self.seen(|seen| seen.pace == Pace::Polling);
         !polls

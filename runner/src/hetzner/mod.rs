@@ -189,10 +189,15 @@ impl Hetzner {
 
     /// The server of this id, if it exists.
     pub(crate) async fn server(&self, id: u64) -> Result<Option<Server>, Error> {
-        let found = self
-            .read_patiently(self.get(&format!("/servers/{id}")))
-            .await;
-        Ok(existing(found)?.map(|body: wire::OneServer| body.server.into()))
+        let read = self.read_patiently(self.get(&format!("/servers/{id}")));
+        existing(read.await).map(of_one)
+    }
+
+    /// The same as a look that comes again anyway, after [`Self::until_poll`]: it waits for
+    /// nothing.
+    pub(crate) async fn look_at(&self, id: u64) -> Result<Option<Server>, Error> {
+        let read = self.read(self.get(&format!("/servers/{id}")));
+        existing(read.await).map(of_one)
     }
 
     /// Makes a server. Not idempotent: an error of kind [`Kind::Doubt`] says it may exist.
@@ -245,7 +250,6 @@ impl Hetzner {
         let request = Request::put(&format!("{}/primary_ips/{id}", self.url))
             .bearer(&self.token)
             .deadline(deadline)
-            .keep(PACED)
             .json(&json!({"auto_delete": true}));
         existing(self.send(request).await).map(drop)
     }
@@ -278,12 +282,19 @@ impl Hetzner {
 
     /// The actions of these ids (at most 25); one that is not in the answer has vanished.
     pub(crate) async fn actions(&self, ids: &[u64]) -> Result<Vec<Action>, Error> {
-        let mut request = self.get("/actions");
-        for id in ids {
-            request = request.query("id", &id.to_string());
-        }
-        let body: wire::Actions = self.read_patiently(request).await?;
-        Ok(body.actions.into_iter().map(Action::from).collect())
+        self.read_patiently(self.action_list(ids)).await.map(of_all)
+    }
+
+    /// The same as a look that comes again anyway, after [`Self::until_poll`]: it waits for
+    /// nothing.
+    pub(crate) async fn look_at_actions(&self, ids: &[u64]) -> Result<Vec<Action>, Error> {
+        self.read(self.action_list(ids)).await.map(of_all)
+    }
+
+    fn action_list(&self, ids: &[u64]) -> Request {
+        let list = self.get("/actions");
+        ids.iter()
+            .fold(list, |list, id| list.query("id", &id.to_string()))
     }
 
     /// Everything on the price list.
@@ -420,6 +431,14 @@ impl Hetzner {
         let first_at = first_at.unwrap_or_else(Instant::now);
         Ok(Pages { first_at, rows })
     }
+}
+
+fn of_one(body: Option<wire::OneServer>) -> Option<Server> {
+    body.map(|body| body.server.into())
+}
+
+fn of_all(body: wire::Actions) -> Vec<Action> {
+    body.actions.into_iter().map(Action::from).collect()
 }
 
 /// The pages of a list, and when the first of them came.

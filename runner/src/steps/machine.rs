@@ -101,7 +101,7 @@ pub(crate) async fn await_server(run: &mut Run) -> Result<(), Halt> {
 /// One look at the actions; at the server itself where no action is known, as after an adoption.
 async fn look(run: &Run) -> Result<Together, Halt> {
     if !run.work.actions.is_empty() {
-        match run.hetzner.actions(&run.work.actions).await {
+        match run.hetzner.look_at_actions(&run.work.actions).await {
             Ok(actions) => match together(&run.work.actions, &actions) {
                 Together::Vanished => {}
                 known @ (Together::Running { .. } | Together::Success | Together::Failed(_)) => {
@@ -125,7 +125,7 @@ async fn status(run: &Run) -> Result<Option<String>, Halt> {
     let Some(id) = run.made.all().server else {
         return Err(Trouble::transient("there is no server to wait for").into());
     };
-    match run.hetzner.server(id).await {
+    match run.hetzner.look_at(id).await {
         Ok(Some(server)) => {
             run.note_server(&server);
             if server.ipv4.is_none() && run.made.facts().server_ip.is_none() {

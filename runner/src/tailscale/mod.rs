@@ -1,5 +1,5 @@
 //! Tailscale: an access token, auth keys, devices.
-//! It must not know agents, attempts or when a call is allowed.
+//! It must not know agents or attempts; of the lease only that waiting ends with it.
 
 mod error;
 mod grant;
@@ -9,6 +9,7 @@ mod wire;
 pub(crate) use error::{Error, Kind};
 pub(crate) use grant::Grant;
 
+use crate::lease::Lease;
 use outbound::{Answer, Client, Request};
 use pace::Pace;
 use secrecy::{ExposeSecret, SecretString};
@@ -89,6 +90,7 @@ pub(crate) struct Tailscale {
     client_secret: SecretString,
     token: Arc<Mutex<Option<Token>>>,
     pace: Pace,
+    lease: Option<Lease>,
 }
 
 impl std::fmt::Debug for Tailscale {
@@ -106,7 +108,14 @@ impl Tailscale {
             client_id: id.to_owned(),
             client_secret: secret.clone(),
             token: Arc::new(Mutex::new(None)),
+            lease: None,
         }
+    }
+
+    /// Ends waits when the lease says that work must stop: from then on nothing is waited out.
+    pub(crate) fn while_held(mut self, lease: Lease) -> Self {
+        self.lease = Some(lease);
+        self
     }
 
     /// Sees to it that there is an access token, so that the next call is the change itself.
@@ -214,12 +223,24 @@ impl Tailscale {
         for _ in 0..REFUSED_READS_MAX {
             match self.read_once(request.clone()).await {
                 Err(error) if error.kind == Kind::Later && !self.until_look().is_zero() => {
-                    sleep(self.until_look()).await;
+                    if !self.wait_to_look().await {
+                        return Err(error);
+                    }
                 }
                 read => return read,
             }
         }
         self.read_once(request).await
+    }
+
+    /// Whether work may go on after it.
+    async fn wait_to_look(&self) -> bool {
+        let rest = self.until_look();
+        let Some(lease) = &self.lease else {
+            sleep(rest).await;
+            return true;
+        };
+        lease.pause(rest).await.is_ok()
     }
 
     /// A read: once more with a new token when the old one has ended.

@@ -40,8 +40,9 @@ const PROGRESS: [(Progress, u64); 3] = [
 const AT_ONCE: usize = 12;
 /// An end is looked for from here on.
 const FROM: Duration = Duration::from_secs(5);
-/// The runner notices within this, on a busy machine too: no look at actions comes so soon.
-const LOST_MAX: Duration = Duration::from_secs(6);
+/// The runner notices within this, on a busy machine too: no look at actions comes so soon after an
+/// end.
+const LOST_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for either client, on a busy machine too.
 const WAIT_MAX: Duration = Duration::from_mins(2);
 
@@ -191,7 +192,7 @@ async fn the_runner_loses_less_than_hetzners_client_with_fewer_calls() {
         );
         assert!(runner.calls < python.calls, "{runner:?} {python:?}");
         // One and a half a second at most.
-        let most = usize::try_from(whole * 3 / 2000).unwrap() + 2;
+        let most = usize::try_from(whole * 3 / 2000).unwrap() + 5;
         assert!(runner.tailnet_calls <= most, "{runner:?}");
         assert!(runner.lost < LOST_MAX, "{runner:?}");
         let [ours, theirs] = lost.entry(format!("{progress:?}")).or_default();

@@ -57,6 +57,7 @@ struct Desk {
     stops: Option<StopRule>,
     spec: Option<Spec>,
     whole_inventory: bool,
+    is_a_page: bool,
     heard: Option<Vec<(String, Value)>>,
 }
 
@@ -195,6 +196,11 @@ impl Lab {
     /// Reports that fit are answered with `continue: false`.
     pub(crate) fn stops(&self, fits: impl Fn(&Report) -> bool + Send + 'static) {
         self.desk.lock().unwrap().stops = Some(Box::new(fits));
+    }
+
+    /// Something else stands at the callback's address, and answers everything with a page.
+    pub(crate) fn has_a_page_for_a_callback(&self) {
+        self.desk.lock().unwrap().is_a_page = true;
     }
 
     /// Reports are answered with `continue: true` again.
@@ -384,6 +390,10 @@ impl Lab {
         }
         let report: Report = serde_json::from_slice(request.body()).unwrap();
         let mut desk = self.desk.lock().unwrap();
+        if desk.is_a_page {
+            let page = "\n<!doctype html><title>This domain is parked</title>";
+            return Some(http::Response::new(Bytes::from_static(page.as_bytes())));
+        }
         let fence = report.sender.fence();
         desk.claimed = desk.claimed.max(fence);
         let fenced = desk.fences && fence < desk.claimed;

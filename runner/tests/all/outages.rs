@@ -322,6 +322,16 @@ async fn a_success_refused_after_a_signal_is_taken_back_in_time() {
     assert!(sent, "the machine is taken back: {deletes:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_touched_for_an_address_that_answers_with_a_page() {
+    let lab = Lab::new();
+    lab.has_a_page_for_a_callback();
+    let ended = lab.run(&provision(1)).await;
+    assert_eq!(ended.end, End::Failed);
+    assert!(ended.took < Duration::from_mins(6), "{:?}", ended.took);
+    assert!(lab.sim.world().calls.is_empty());
+}
+
 #[tokio::test]
 async fn a_page_of_a_gateway_is_no_word_of_the_callback() {
     for status in [200, 302, 403, 404] {

@@ -1,11 +1,15 @@
 //! Hetzner refuses everything for a while, and not for want of calls: maintenance, trouble of its
-//! own. The run waits that out with few calls, in undo too, and an order to stop ends the wait.
+//! own; Tailscale refuses for want of them. The run waits that out with few calls, in undo too, and
+//! an order to stop ends the wait.
 
-use crate::lab::{Attempt, Ended, Gate, Lab};
-use contract::{ErrorClass, Operation, Said, Step};
+use crate::{
+    harness::quick,
+    lab::{Attempt, Ended, Gate, Lab},
+};
+use contract::{ErrorClass, Operation, Said, Sender, Step};
 use http::Method;
 use runner::End;
-use sim::{Effect, Fault, FaultBody, Vendor};
+use sim::{DelayRange, Effect, Fault, FaultBody, Knob, RateLimit, Vendor};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -84,6 +88,7 @@ async fn half_a_minute_of_refusals_is_waited_out() {
         let calls = calls(&lab);
         println!("{effect:?}: {calls} calls in {:?}", ended.took);
         assert!(calls <= 8 + 4, "{effect:?}: {calls}");
+        assert!(ended.took < Duration::from_mins(1), "{:?}", ended.took);
     }
 }
 
@@ -127,7 +132,33 @@ async fn undo_waits_refusals_out() {
             "{effect:?}: {calls} calls in {:?}, {densest} in 10 s",
             ended.took
         );
+        assert!(ended.took < Duration::from_secs(75), "{:?}", ended.took);
         assert!(densest <= IN_TEN_SECONDS, "{effect:?}: {densest}");
+    }
+}
+
+/// The tailnet shows that a machine is up, whatever Hetzner says meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_enrols_during_refusals_is_seen_at_once() {
+    for effect in refusals() {
+        let mut config = quick();
+        config.hetzner.create_delay = DelayRange::millis(14_000, 14_000);
+        config.hetzner.boot_delay = DelayRange::millis(5_000, 5_000);
+        let lab = Lab::with(config);
+        let gate = refused(&lab, &effect, true, Duration::from_mins(1));
+        let ended = lab.run(&provision().gate(gate)).await;
+        assert_eq!(ended.end, End::Done, "{effect:?}: {:#?}", ended.last());
+        assert!(densest(&lab) > 0, "{effect:?}: nothing was refused");
+        let at = |step: Option<Step>| {
+            let told = ended.reports.iter().find(|report| report.step == step);
+            match told.expect("it is told").sender {
+                Sender::Attempt { sent_at, .. } => sent_at,
+                Sender::FirstVersion => panic!("it speaks as an attempt"),
+            }
+        };
+        let took = at(Some(Step::VmCreated)) - at(None);
+        println!("{effect:?}: seen after {took} s");
+        assert!((19..=21).contains(&took), "{effect:?}: {took} s");
     }
 }
 
@@ -146,6 +177,28 @@ async fn an_order_to_stop_ends_the_wait_and_is_what_is_told() {
         println!("{effect:?}: {:?}", ended.took);
         // What is left is the closing list, which changes nothing and has its own bound.
         assert!(ended.took < Duration::from_secs(5 + 90), "{:?}", ended.took);
+    }
+}
+
+/// Tailscale may ask for a minute before each call.
+#[tokio::test(start_paused = true)]
+async fn an_order_to_stop_ends_the_wait_for_tailscale_too() {
+    for retry_after in [None, Some(60)] {
+        let lab = Lab::new();
+        lab.stops(|report| report.said == Said::Heartbeat);
+        lab.sim.turn(Knob::TailscaleLimit(Some(RateLimit {
+            burst: 1,
+            per_second: 1,
+            retry_after,
+        })));
+        let mut attempt = provision();
+        attempt.vars.push(("HEARTBEAT_SECONDS", "5"));
+        let ended = lab.run(&attempt).await;
+        assert_eq!(ended.end, End::Failed, "{retry_after:?}");
+        let error = ended.last().error.clone().unwrap();
+        println!("{retry_after:?}: {:?}, {error}", ended.took);
+        assert!(error.contains("not wanted any more"), "{error}");
+        assert!(ended.took < Duration::from_secs(40), "{:?}", ended.took);
     }
 }
 
