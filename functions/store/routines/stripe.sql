@@ -12,8 +12,12 @@ BEGIN
     IF cardinality(refs) > 0 AND (
         SELECT count(*) < cardinality(named) OR count(DISTINCT grp) > 1
         FROM payment_refs WHERE ref = ANY (named)) THEN
-        -- Joining groups is done by one at a time, whichever ids it is about.
+        -- Joining groups is done by one at a time, whichever ids it is about, and beside no other
+        -- event: it changes rows that it does not name, which others lock in an order of theirs.
         PERFORM pg_advisory_xact_lock(hashtext('slipway.payment_refs'));
+    ELSE
+        -- What is one group stays one, so that nothing is to be joined after the wait either.
+        PERFORM pg_advisory_xact_lock_shared(hashtext('slipway.payment_refs'));
     END IF;
     -- A row that is known is locked, so that no two events decide on one payment at once.
     INSERT INTO payment_refs AS known (ref, grp, is_subscription)
