@@ -8,6 +8,7 @@ use crate::{
     world::{World, config, database, signed, webhook},
 };
 use axum::{
+    Router,
     body::Body,
     http::{Request, StatusCode},
 };
@@ -128,6 +129,20 @@ async fn an_event_costs_one_round_trip() {
     assert_eq!(queue.take().len(), 4);
 }
 
+/// Sends an event until it is taken, as Stripe does, which calls again after a 503: the database of
+/// a busy machine may answer too late.
+async fn deliver(webhook: &Router, event: &str) {
+    for _ in 0..5 {
+        let sent = webhook.clone().oneshot(signed(event.to_owned()));
+        match sent.await.unwrap().status() {
+            StatusCode::OK => return,
+            StatusCode::SERVICE_UNAVAILABLE => {}
+            other => panic!("{other} to {event}"),
+        }
+    }
+    panic!("never taken: {event}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn six_events_of_a_history_at_once_end_as_one_after_the_other() {
     let url = database().await;
@@ -147,8 +162,7 @@ async fn six_events_of_a_history_at_once_end_as_one_after_the_other() {
                 .map(|(event, webhook)| {
                     tokio::spawn(async move {
                         for _ in 0..2 {
-                            let sent = webhook.clone().oneshot(signed(event.clone()));
-                            assert_eq!(sent.await.unwrap().status(), StatusCode::OK);
+                            deliver(&webhook, &event).await;
                         }
                     })
                 })
