@@ -193,6 +193,13 @@ mod tests {
             sh.output().unwrap().status.code()
         }
 
+        /// The place of the first call that begins so.
+        fn first(&self, start: &str) -> usize {
+            let calls = self.calls();
+            let begins = |call: &String| call.starts_with(start);
+            calls.iter().position(begins).unwrap()
+        }
+
         /// Whole seconds.
         fn uptime(&self) -> u64 {
             let text = self.text("uptime");
@@ -256,14 +263,11 @@ mod tests {
         assert_eq!((count("curl"), count("dpkg --configure -a")), (4, 3));
         assert_eq!(count("systemctl enable --now tailscaled"), 1);
         assert_eq!(count("tailscale up"), 3);
-        let first = |start: &str| {
-            calls
-                .iter()
-                .position(|call| call.starts_with(start))
-                .unwrap()
-        };
-        assert!(first("timedatectl") < first("curl") && first("curl") < first("systemctl"));
-        assert!(first("systemctl") < first("tailscale up"));
+        assert!(
+            machine.first("timedatectl") < machine.first("curl")
+                && machine.first("curl") < machine.first("systemctl")
+        );
+        assert!(machine.first("systemctl") < machine.first("tailscale up"));
         assert_eq!(
             calls.last().unwrap(),
             "tskey-auth-k1-x",
@@ -301,13 +305,7 @@ mod tests {
         machine.has("curl", "exit 22");
         assert_eq!(machine.boot(), Some(1), "{:#?}", machine.calls());
         let calls = machine.calls();
-        let first = |name: &str| {
-            calls
-                .iter()
-                .position(|call| call.starts_with(name))
-                .unwrap()
-        };
-        let slept = calls.iter().take(first("curl"));
+        let slept = calls.iter().take(machine.first("curl"));
         assert_eq!(slept.filter(|call| *call == "sleep 1").count(), 60);
         let wakes = "systemctl try-restart systemd-timesyncd";
         let wakes = calls.iter().filter(|call| *call == wakes).count();

@@ -41,36 +41,35 @@ fn signal_and_hang(
     attempt: &Attempt,
     fits: impl Fn(&Moment) -> bool + Send + Sync + 'static,
 ) -> (Gate, When<Instant>) {
-    let raised = When::default();
-    let (raise, when) = (attempt.signal.clone(), Arc::clone(&raised));
-    let gate: Gate = Arc::new(move |moment| {
-        let hit = !moment.after && fits(&moment);
-        if hit {
-            note(&when, Instant::now());
-            raise.send_replace(true);
-        }
-        Box::pin(async move {
-            if hit {
-                std::future::pending::<()>().await;
-            }
-        })
-    });
-    (gate, raised)
+    signal(attempt, true, move |moment| !moment.after && fits(moment))
 }
 
-/// A signal at the first moment that fits, and at each that follows, none of which is held up.
+/// A gate at which moments that fit raise the attempt's signal and go on.
 fn signal_at(
     attempt: &Attempt,
+    fits: impl Fn(&Moment) -> bool + Send + Sync + 'static,
+) -> (Gate, When<Instant>) {
+    signal(attempt, false, fits)
+}
+
+fn signal(
+    attempt: &Attempt,
+    hangs: bool,
     fits: impl Fn(&Moment) -> bool + Send + Sync + 'static,
 ) -> (Gate, When<Instant>) {
     let raised = When::default();
     let (raise, when) = (attempt.signal.clone(), Arc::clone(&raised));
     let gate: Gate = Arc::new(move |moment| {
-        if fits(&moment) {
+        let hit = fits(&moment);
+        if hit {
             note(&when, Instant::now());
             raise.send_replace(true);
         }
-        Box::pin(std::future::ready(()))
+        Box::pin(async move {
+            if hit && hangs {
+                std::future::pending::<()>().await;
+            }
+        })
     });
     (gate, raised)
 }
