@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 
 use crate::fault::{Effect, FaultBody, Vendor};
 use crate::sim::Shared;
+use crate::state::State;
 use crate::wire::{Call, Content, Reply};
 use crate::world::CallRecord;
 use crate::{github, hetzner, tailscale};
@@ -106,22 +107,32 @@ async fn handle(shared: &Shared, vendor: Vendor, request: Request<Body>) -> Resp
         return cut();
     };
     let call = call_of(vendor, &parts, body);
-    let effect = shared.with(|state| {
+    // Answered and logged in one moment of the world, or the log would tell a later one.
+    let undisturbed = shared.with(|state| {
         let mut faults = state.faults.iter_mut();
         let fault = faults.find_map(|fault| fault.strikes(vendor, &call).then_some(&*fault));
-        fault.map(|fault| fault.effect.clone())
+        if let Some(fault) = fault {
+            return Err(fault.effect.clone());
+        }
+        let reply = answer(state, vendor, &call);
+        log(state, vendor, &call, Some(&reply), false);
+        Ok(reply)
     });
-    let is_bent = effect.is_some();
-    let reply = match effect {
-        None => Some(answer(shared, vendor, &call)),
-        Some(effect) => bent(shared, vendor, &call, effect).await,
+    let reply = match undisturbed {
+        Ok(reply) => Some(reply),
+        Err(effect) => {
+            let reply = bent(shared, vendor, &call, effect).await;
+            shared.with(|state| log(state, vendor, &call, reply.as_ref(), true));
+            reply
+        }
     };
-    record(shared, vendor, &call, reply.as_ref(), is_bent);
+    shared.moved();
     reply.map_or_else(cut, response_of)
 }
 
 /// The outcome of a call that a fault strikes; `None` = no answer at all.
 async fn bent(shared: &Shared, vendor: Vendor, call: &Call, effect: Effect) -> Option<Reply> {
+    let answered = || shared.with(|state| answer(state, vendor, call));
     match effect {
         Effect::Status { status, body } => Some(refusal(shared, vendor, call, &body, status)),
         Effect::Answer {
@@ -139,37 +150,37 @@ async fn bent(shared: &Shared, vendor: Vendor, call: &Call, effect: Effect) -> O
         }
         Effect::Delay(time) => {
             tokio::time::sleep(time).await;
-            Some(answer(shared, vendor, call))
+            Some(answered())
         }
         Effect::SlowReply(time) => {
-            let reply = answer(shared, vendor, call);
+            let reply = answered();
             tokio::time::sleep(time).await;
             Some(reply)
         }
         Effect::CutBefore => None,
         Effect::CutAfter => {
-            drop(answer(shared, vendor, call));
+            drop(answered());
             None
         }
         Effect::ReplyLost504 => {
-            drop(answer(shared, vendor, call));
+            drop(answered());
             let body = FaultBody::error("timeout", "the gateway gave up waiting");
             Some(refusal(shared, vendor, call, &body, 504))
         }
         Effect::ReplyReplaced { status, body } => {
-            drop(answer(shared, vendor, call));
+            drop(answered());
             Some(refusal(shared, vendor, call, &body, status))
         }
     }
 }
 
 /// The vendor's own answer.
-fn answer(shared: &Shared, vendor: Vendor, call: &Call) -> Reply {
-    shared.with(|state| match vendor {
+fn answer(state: &mut State, vendor: Vendor, call: &Call) -> Reply {
+    match vendor {
         Vendor::Hetzner => hetzner::answer(state, call),
         Vendor::Tailscale => tailscale::answer(state, call),
         Vendor::Github => github::answer(state, call),
-    })
+    }
 }
 
 /// A fault's answer with the headers that the vendor puts on every JSON answer.
@@ -186,24 +197,20 @@ fn refusal(shared: &Shared, vendor: Vendor, call: &Call, body: &FaultBody, statu
 }
 
 /// Writes the call into the log, without what authorised it.
-fn record(shared: &Shared, vendor: Vendor, call: &Call, reply: Option<&Reply>, bent: bool) {
+fn log(state: &mut State, vendor: Vendor, call: &Call, reply: Option<&Reply>, bent: bool) {
     let scheme = call.header("authorization").map(|text| {
         let scheme = text.split(' ').next().unwrap_or_default();
         format!("{scheme} [redacted]")
     });
-    shared.with(|state| {
-        let record = CallRecord {
-            at: state.now,
-            vendor,
-            method: call.method.clone(),
-            path: call.target.clone(),
-            status: reply.map(|reply| reply.status),
-            authorization: scheme,
-            bent,
-        };
-        state.calls.push(record);
+    state.calls.push(CallRecord {
+        at: state.now,
+        vendor,
+        method: call.method.clone(),
+        path: call.target.clone(),
+        status: reply.map(|reply| reply.status),
+        authorization: scheme,
+        bent,
     });
-    shared.moved();
 }
 
 /// Takes a request apart.

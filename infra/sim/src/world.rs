@@ -162,7 +162,7 @@ pub struct RunView {
 /// One call that came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallRecord {
-    /// Time since the start of the world, at the answer.
+    /// Time since the start of the world: when it was answered, a slow answer when it was sent.
     pub at: Duration,
     /// Whose.
     pub vendor: Vendor,
