@@ -24,7 +24,7 @@ use tokio::{
 /// actions take, and over all parts of a second, since the other client looks once in each.
 /// The longest first, so that those that run at the same time end at about the same time.
 const WHOLE: [u64; 12] = [
-    58_800, 44_250, 36_100, 30_950, 25_600, 21_150, 17_700, 14_500, 12_050, 9_700, 7_400, 6_300,
+    58_800, 44_250, 33_100, 30_950, 25_600, 21_150, 17_700, 14_500, 12_050, 9_700, 7_400, 6_300,
 ];
 /// Of it, the time of the action that follows the create.
 const START: u64 = 2_600;
@@ -42,7 +42,7 @@ const AT_ONCE: usize = 12;
 const FROM: Duration = Duration::from_secs(5);
 /// The runner notices within this, on a busy machine too: no look at actions comes so soon after an
 /// end.
-const LOST_MAX: Duration = Duration::from_secs(5);
+const LOST_MAX: Duration = Duration::from_secs(8);
 /// Longest wait for either client, on a busy machine too.
 const WAIT_MAX: Duration = Duration::from_mins(2);
 
@@ -94,7 +94,7 @@ fn noticed(world: &World, whole: u64) -> Noticed {
     let looks: Vec<Duration> = looks.map(|call| call.at.saturating_sub(created)).collect();
     let shown = *looks.last().expect("it looked");
     let whole = Duration::from_millis(whole);
-    assert!(shown >= whole, "nobody can know before it is so");
+    assert!(shown >= whole, "nobody can know before it is so: {looks:?}");
     let calls_to = |vendor| {
         let until = since.iter().filter(|call| call.at <= created + shown);
         until.filter(|call| call.vendor == vendor).count()
