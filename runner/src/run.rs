@@ -58,6 +58,8 @@ pub(crate) struct Work {
     pub(crate) known_devices: Vec<String>,
     /// The agent's server is somebody else's now.
     pub(crate) server_released: bool,
+    /// Servers that the callback knows and that were not found.
+    pub(crate) missed_servers: Vec<u64>,
     /// A destroy has found a server of the agent and deleted it.
     pub(crate) server_deleted: bool,
     /// The list by which a destroy knows that no server of the agent is left.

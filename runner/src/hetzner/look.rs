@@ -1,4 +1,4 @@
-//! Reads that `doctor` needs and no run does.
+//! Reads that `doctor` needs, and a run in doubt at most.
 //! It must not change anything.
 
 use super::{Error, Firewall, Hetzner, existing, wire};

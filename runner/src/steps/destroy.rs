@@ -28,7 +28,7 @@ pub(crate) async fn servers(run: &mut Run) -> Result<(), Halt> {
     learn_job(run, run.inputs.job_id.clone());
     for round in 0..ROUNDS_MAX {
         if delete_servers(run).await? == 0 {
-            return Ok(());
+            return known::none_elsewhere(run).await;
         }
         run.lease.pause(short_pause(round)).await?;
     }

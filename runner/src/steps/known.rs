@@ -28,6 +28,7 @@ pub(crate) async fn servers(run: &mut Run, listed: &[Server]) -> Result<Vec<Serv
         match run.hetzner.server(id).await? {
             None => {
                 run.work.known_servers.retain(|known| *known != id);
+                run.work.missed_servers.push(id);
                 let text = format!("server {id} is not in this Hetzner project any more");
                 run.actions.line(&text);
             }
@@ -71,6 +72,28 @@ pub(crate) fn none_estranged(run: &Run) -> Result<(), Trouble> {
         names.join(", "),
         run.server_name()
     )))
+}
+
+/// Whether the servers that nobody found are gone. A token of another project would show none
+/// either, and there nothing else shows that a stopped machine is still paid for; but the SSH key
+/// of every machine is in its project.
+///
+/// # Errors
+/// Says that the token seems to be another project's.
+pub(crate) async fn none_elsewhere(run: &Run) -> Result<(), Halt> {
+    let (key, missed) = (run.cloud.hetzner.ssh_key_id, &run.work.missed_servers);
+    let is_in_doubt = !missed.is_empty() && !run.work.server_deleted;
+    if !is_in_doubt || run.hetzner.ssh_key_name(key).await?.is_some() {
+        return Ok(());
+    }
+    let missed: Vec<String> = missed.iter().map(u64::to_string).collect();
+    Err(Trouble::permanent(format!(
+        "this Hetzner project has neither the agent's server {} nor SSH key {key}, so it seems to \
+         be another one; set HETZNER_API_TOKEN to the project that holds the server or, when the \
+         server is gone, HETZNER_SSH_KEY_ID to a key of this one, then retry",
+        missed.join(", ")
+    ))
+    .into())
 }
 
 /// Who manages a server now, when a label says that somebody else does.

@@ -85,6 +85,41 @@ async fn what_the_callback_knows_is_found_under_other_labels_and_tags() {
     destroyed(&lab, 5).await;
 }
 
+/// Its device is not connected, so nothing shows that the machine is still paid for.
+#[tokio::test(start_paused = true)]
+async fn a_stopped_machine_is_not_called_gone_by_another_projects_token() {
+    let lab = Lab::new();
+    assert_eq!(
+        lab.run(&Attempt::new(Operation::Provision, 1)).await.end,
+        End::Done
+    );
+    lab.tells(known(&lab), false);
+    let id = lab.sim.world().servers[0].id;
+    assert_eq!(
+        lab.run(&Attempt::new(Operation::Stop, 2)).await.end,
+        End::Done
+    );
+    // Another project has neither the server nor the SSH key.
+    assert!(lab.sim.delete_server_by_hand(NAME));
+    let mut elsewhere = Attempt::new(Operation::Destroy, 3);
+    elsewhere.vars = vec![("HETZNER_SSH_KEY_ID", "99")];
+    let ended = lab.run(&elsewhere).await;
+    assert_eq!(ended.end, End::Failed);
+    assert_eq!(ended.last().error_class, Some(ErrorClass::Permanent));
+    assert_eq!(
+        lab.sim.world().devices.len(),
+        1,
+        "it still shows the machine"
+    );
+    let error = ended.last().error.clone().unwrap();
+    assert!(
+        error.contains("set HETZNER_API_TOKEN to the project")
+            && error.contains(&format!("server {id} ")),
+        "{error}"
+    );
+    destroyed(&lab, 4).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_somebody_made_their_own_is_named_and_not_touched() {
     let lab = made_under_other_settings().await;
