@@ -58,6 +58,9 @@ pub(crate) struct Work {
     pub(crate) known_devices: Vec<String>,
     /// The agent's server is somebody else's now.
     pub(crate) server_released: bool,
+    /// Until then it says nothing that the device is connected: it was so while its machine was
+    /// off.
+    pub(crate) device_lags_until: Option<Instant>,
     /// Servers that the callback knows and that were not found.
     pub(crate) missed_servers: Vec<u64>,
     /// A destroy has found a server of the agent and deleted it.

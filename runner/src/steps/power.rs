@@ -35,7 +35,8 @@ const SHUTDOWN: &str = "shutdown";
 const SHUTDOWN_MAX: Duration = Duration::from_mins(1);
 /// A power change must have its effect within this.
 const POWER_MAX: Duration = Duration::from_mins(4);
-/// After a start the device must be back within this.
+/// After a start the device must be back within this; no device is shown as connected for so long
+/// after its machine went off.
 const DEVICE_MAX: Duration = Duration::from_mins(4);
 
 /// Shuts the machine down; cuts its power when it does not obey. One that is off is as good.
@@ -55,26 +56,54 @@ pub(crate) async fn stop(run: &mut Run) -> Result<(), Halt> {
 /// down: then it may be on its way, and is given the time to go off first.
 pub(crate) async fn start(run: &mut Run) -> Result<(), Halt> {
     let began = Instant::now();
+    let mut before = state(run).await?;
     for round in 0.. {
-        if began.elapsed() > SHUTDOWN_MAX || !may_be_going_off(run).await? {
+        if began.elapsed() > SHUTDOWN_MAX || before != Before::GoingOff {
             break;
         }
         run.lease.pause(short_pause(round)).await?;
+        before = state(run).await?;
     }
+    let lags = before == Before::Off && may_lag(run).await?;
+    run.work.device_lags_until = lags.then(|| Instant::now() + DEVICE_MAX);
     reach(run, "running", || "poweron").await
 }
 
-/// Whether the machine is not off although the last that was asked of it is to go off.
-async fn may_be_going_off(run: &Run) -> Result<bool, Halt> {
-    if status(run).await?.is_none_or(|status| status == "off") {
-        return Ok(false);
+/// How the machine is before it is told anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Off,
+    /// It is not off, although the last that was asked of it is to go off.
+    GoingOff,
+    /// It runs, or nobody knows.
+    Other,
+}
+
+async fn state(run: &Run) -> Result<Before, Halt> {
+    match status(run).await?.as_deref() {
+        None => return Ok(Before::Other),
+        Some("off") => return Ok(Before::Off),
+        Some(_) => {}
     }
     let actions = match run.hetzner.newest_actions(found(run)?).await {
         Err(error) if may_pass(error.kind) || error.kind == Kind::NotFound => Vec::new(),
         read => read?,
     };
     let newest = actions.iter().find(|one| POWER.contains(&&*one.command));
-    Ok(newest.is_some_and(|one| OFF.contains(&&*one.command)))
+    Ok(match newest {
+        Some(one) if OFF.contains(&&*one.command) => Before::GoingOff,
+        Some(_) | None => Before::Other,
+    })
+}
+
+/// Whether the device of a machine that is off is shown as connected, or may be: then that it is
+/// connected says nothing for a while. Trouble in the tailnet keeps no machine off.
+async fn may_lag(run: &mut Run) -> Result<bool, Halt> {
+    match look(run).await {
+        Ok(seen) => Ok(matches!(seen, Seen::Ready(..))),
+        Err(Halt::Failed(_)) => Ok(true),
+        Err(why) => Err(why),
+    }
 }
 
 /// A power change that was asked for.
@@ -179,7 +208,14 @@ async fn returned(run: &mut Run) -> Result<Result<(), &'static str>, Halt> {
             }
             seen => seen?,
         };
+        if matches!(seen, Seen::Nothing | Seen::Waiting(device::TO_BE_CONNECTED)) {
+            run.work.device_lags_until = None;
+        }
+        let lags_until = run.work.device_lags_until;
+        let lags = lags_until.is_some_and(|until| Instant::now() <= until);
         let waits = match seen {
+            // So it was before the machine had its power back.
+            Seen::Ready(..) if lags => device::TO_BE_CONNECTED,
             Seen::Ready(device, address) => {
                 run.actions
                     .line(&format!("device {} is back at {address}", device.node_id));

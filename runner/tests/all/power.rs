@@ -75,6 +75,35 @@ async fn a_boot_that_always_hangs_ends_with_what_is_awaited_and_nothing_is_delet
     assert_eq!(started(&lab, 4, None).await.end, End::Done);
 }
 
+/// Tailscale shows it for a while after the machine went off.
+#[tokio::test(start_paused = true)]
+async fn a_device_that_was_connected_while_its_machine_was_off_is_not_taken_for_a_machine() {
+    for boot_hangs in [true, false] {
+        let lab = Lab::new();
+        lab.sim.turn(Knob::QuietLate(Duration::from_secs(90)));
+        for (operation, fence) in [(Operation::Provision, 1), (Operation::Stop, 2)] {
+            assert_eq!(
+                lab.run(&Attempt::new(operation, fence)).await.end,
+                End::Done
+            );
+        }
+        lab.sim.turn(Knob::BootHangs(boot_hangs));
+        let sim = lab.sim.clone();
+        let gate: Gate = Arc::new(move |moment| {
+            if moment.call.ends_with("/poweroff") {
+                sim.turn(Knob::BootHangs(false));
+            }
+            Box::pin(std::future::ready(()))
+        });
+        let ended = started(&lab, 3, Some(gate)).await;
+        assert_eq!(ended.end, End::Done, "{:#?}", ended.reports.last());
+        assert_eq!(lab.incomplete(1), None);
+        assert_eq!(given(&lab, "/poweroff"), usize::from(boot_hangs));
+        let longest = Duration::from_mins(if boot_hangs { 6 } else { 5 });
+        assert!(ended.took < longest, "{:?}", ended.took);
+    }
+}
+
 /// The stop dies right after it told the machine to shut down; the machine obeys later.
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_is_on_its_way_off_is_not_taken_for_a_running_one() {
@@ -130,6 +159,18 @@ async fn a_tailnet_that_does_not_answer_cuts_no_power() {
     assert_eq!(given(&lab, "/poweroff"), 0);
     lab.sim.clear_faults();
     assert_eq!(started(&lab, 4, None).await.end, End::Done);
+}
+
+/// Its owner pays again: that the tailnet refuses is told, and keeps no machine off.
+#[tokio::test(start_paused = true)]
+async fn a_tailnet_that_refuses_keeps_no_machine_off() {
+    let lab = stopped().await;
+    lab.sim.turn(Knob::BootHangs(false));
+    lab.sim.turn(Knob::TailscaleScopes(Vec::new()));
+    let ended = started(&lab, 3, None).await;
+    assert_eq!(ended.end, End::Failed);
+    assert_eq!(ended.last().error_class, Some(ErrorClass::Permanent));
+    assert_eq!(lab.sim.world().servers[0].status, "running");
 }
 
 /// Somebody enrolled the machine anew; the callback knows the device that is there no more.
