@@ -134,6 +134,14 @@ WITH known AS (
                            server_name, created_at)
     SELECT agent_id, fence, server_id, server_ip, tailscale_ip, device_id, server_name, $20
     FROM outcome WHERE well AND kind = 'provision'
+), moved AS (
+    -- A machine that came back may have another address, and be another device.
+    UPDATE instances SET
+        tailscale_ip = coalesce(outcome.tailscale_ip, instances.tailscale_ip),
+        device_id = coalesce(outcome.device_id, instances.device_id)
+    FROM outcome
+    WHERE instances.agent_id = outcome.agent_id AND instances.released_at IS NULL
+        AND well AND kind = 'start'
 ), released AS (
     UPDATE instances SET released_at = $20 FROM outcome
     WHERE instances.agent_id = outcome.agent_id AND instances.released_at IS NULL

@@ -1,8 +1,8 @@
 //! The way of a payment through the store, and the turns it can take.
 
 use super::world::{World, at, machine};
-use crate::{Refusal, ReportOutcome, ReportRecord, ReportSaid};
-use domain::{ErrorClass, Fence, JobId};
+use crate::{CommandRecord, Refusal, ReportOutcome, ReportRecord, ReportSaid};
+use domain::{Command, ErrorClass, Fence, JobId};
 
 #[tokio::test]
 async fn a_payment_becomes_an_active_agent() {
@@ -145,6 +145,44 @@ async fn ids_are_written_once_in_whatever_order() {
         .unwrap();
     assert_eq!(status.state.as_str(), "awaiting_credentials");
     assert_eq!(status.instance.unwrap().server_id, "42");
+}
+
+#[tokio::test]
+async fn a_machine_that_came_back_is_shown_at_its_new_address() {
+    let world = World::new().await;
+    let attempt = world.opened().await;
+    let agent = attempt.agent_id;
+    world.accepted(&world.success(&attempt), at(5)).await;
+    let address = async || {
+        let status = world.store.agent_status(agent, at(0)).await;
+        status.unwrap().unwrap().instance.unwrap().tailscale_ip
+    };
+    let provisioned = address().await;
+    for (command, told, now, shown) in [
+        (Command::Stop, None, 10, provisioned.as_str()),
+        (Command::Start, Some("100.64.0.9"), 20, "100.64.0.9"),
+        (Command::Stop, None, 30, "100.64.0.9"),
+        (Command::Start, None, 40, "100.64.0.9"),
+    ] {
+        let record = CommandRecord {
+            agent_id: agent,
+            command,
+            by: "customer",
+            key: None,
+            fresh_job_id: JobId(world.id()),
+        };
+        world.store.command_agent(&record, at(now)).await.unwrap();
+        let call = world.id();
+        let opened = world.store.open_due_attempts(at(now), 9, call).await;
+        let opened = opened.unwrap().remove(0);
+        let said = ReportSaid::Succeeded {
+            awaiting_credentials: false,
+        };
+        let mut done = world.report(&opened, 1, said);
+        done.facts.tailscale_ip = told.map(str::to_owned);
+        world.accepted(&done, at(now + 5)).await;
+        assert_eq!(address().await, shown, "{command:?}");
+    }
 }
 
 #[tokio::test]
