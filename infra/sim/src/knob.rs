@@ -104,6 +104,8 @@ pub enum Knob {
     QuietLate(Duration),
     /// Tailscale: new devices are approved only so long after they appeared.
     ApprovedLate(Duration),
+    /// Tailscale: node keys of new devices expire, also of tagged ones.
+    NodeKeysExpire(bool),
     /// Tailscale: `created` of devices made by hand is of year 1.
     YearOne(bool),
     /// Tailscale: new devices show no addresses for this long.
@@ -164,6 +166,7 @@ pub(crate) struct Knobs {
     pub(crate) approval: Option<bool>,
     pub(crate) quiet_late: Duration,
     pub(crate) approved_late: Duration,
+    pub(crate) node_keys_expire: bool,
     pub(crate) year_one: bool,
     pub(crate) addresses_late: Duration,
     pub(crate) device_ipv4_late: Duration,

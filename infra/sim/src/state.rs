@@ -241,6 +241,7 @@ impl State {
             Knob::DeviceApproval { on, always } => self.knobs.approval = on.then_some(always),
             Knob::QuietLate(late) => self.knobs.quiet_late = late,
             Knob::ApprovedLate(late) => self.knobs.approved_late = late,
+            Knob::NodeKeysExpire(on) => self.knobs.node_keys_expire = on,
             Knob::YearOne(on) => self.knobs.year_one = on,
             Knob::AddressesLate(late) => self.knobs.addresses_late = late,
             Knob::DeviceIpv4Late(late) => self.knobs.device_ipv4_late = late,

@@ -105,8 +105,16 @@ pub(crate) async fn poll(run: &mut Run) -> Result<Seen, Halt> {
     Ok(seen)
 }
 
-/// Writes the device down as ours, as reports show it.
+/// Writes the device down as ours, as reports show it. Keys of tagged devices do not expire unless
+/// somebody turned that on (Tailscale: key expiry).
 pub(crate) fn note(run: &mut Run, device: Device) {
+    if device.expires {
+        run.actions.warn(&format!(
+            "the key of device {} expires, and with it the agent's way into the tailnet; turn \
+             its key expiry off",
+            device.node_id
+        ));
+    }
     run.made.change(|made| {
         made.device = Some(device.node_id.clone());
         made.tell(ServerFacts {
@@ -265,6 +273,7 @@ mod tests {
             connected: Some(true),
             addresses: vec!["fd7a:115c:a1e0::1".to_owned(), "100.101.102.103".to_owned()],
             lock_error: String::new(),
+            expires: false,
         }
     }
 

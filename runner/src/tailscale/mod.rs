@@ -63,6 +63,8 @@ pub(crate) struct Device {
     pub(crate) addresses: Vec<String>,
     /// Not empty: the tailnet's lock has not signed it.
     pub(crate) lock_error: String,
+    /// Its node key ends some day (Tailscale: after 180 days), and its way into the tailnet too.
+    pub(crate) expires: bool,
 }
 
 /// A key to be made.

@@ -110,6 +110,8 @@ pub(super) struct DeviceBody {
     addresses: Option<Vec<String>>,
     #[serde(default)]
     tailnet_lock_error: Option<String>,
+    #[serde(default)]
+    key_expiry_disabled: Option<bool>,
 }
 
 impl From<DeviceBody> for Device {
@@ -127,6 +129,7 @@ impl From<DeviceBody> for Device {
             connected: body.connected_to_control,
             addresses: body.addresses.unwrap_or_default(),
             lock_error: body.tailnet_lock_error.unwrap_or_default(),
+            expires: body.key_expiry_disabled == Some(false),
         }
     }
 }

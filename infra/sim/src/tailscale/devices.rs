@@ -171,7 +171,7 @@ pub(crate) fn enrol(state: &mut State, wish: &Enrolment<'_>) -> Result<u64, Stri
     let (key_id, key) = keys::redeem(state, wish.key)?;
     let mut device = new_device(state, wish.hostname, key.tags.clone());
     device.ephemeral = key.ephemeral;
-    device.key_expiry_disabled = !key.tags.is_empty();
+    device.key_expiry_disabled = !key.tags.is_empty() && !state.knobs.node_keys_expire;
     device.authorized = match state.knobs.approval {
         None => true,
         Some(always) => key.preauthorized && !always,
