@@ -16,6 +16,8 @@ const CANDIDATES_MAX: usize = 12;
 pub(crate) struct Candidate {
     pub(crate) server_type: String,
     pub(crate) location: String,
+    /// Somebody asked for this type; the others stand in for it.
+    pub(crate) is_wished: bool,
 }
 
 /// For each location in turn: the wished type where it is sold, then the cheapest shared x86
@@ -49,9 +51,10 @@ fn at(types: &[ServerType], wished: &str, location: &str) -> Vec<Candidate> {
             .then(one.2.cmp(other.2))
     });
     sold.into_iter()
-        .map(|(_, _, name)| Candidate {
+        .map(|(is_another, _, name)| Candidate {
             server_type: name.to_owned(),
             location: location.to_owned(),
+            is_wished: !is_another,
         })
         .collect()
 }

@@ -3,6 +3,7 @@
 //! It must not wait for the server.
 
 use crate::{
+    choice::Candidate,
     cloud_init::user_data,
     hetzner::{Created, Kind, NewServer, Server},
     lease::{Halt, Trouble},
@@ -33,6 +34,9 @@ enum Asked {
     Made(Created),
     /// Not to be had: the next candidate.
     NotHere(String),
+    /// A type that nobody asked for does not fit, as when its disk is too small for the image:
+    /// another may.
+    Unfit(String),
     /// The name is taken or the answer is lost: look.
     Unclear(String),
     /// Surely not made; may work later.
@@ -44,21 +48,21 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
     if run.work.adopted || run.made.all().server.is_some() {
         return Ok(());
     }
-    let mut refused = Vec::new();
-    let mut next = 0;
+    let mut candidates = run.work.candidates.clone();
+    let mut refused = Refused::default();
     let mut last = String::new();
     let mut rounds = 0;
     let mut refusals = 0;
     while rounds < ROUNDS_MAX {
-        let Some(candidate) = run.work.candidates.get(next) else {
-            let text = format!("no server can be had now: {}", refused.join("; "));
-            return Err(Halt::Failed(Trouble {
-                class: ErrorClass::Capacity,
-                text,
-            }));
+        let Some(candidate) = candidates.first().cloned() else {
+            return Err(refused.all().into());
         };
-        let (server_type, location) = (candidate.server_type.clone(), candidate.location.clone());
-        match ask(run, &server_type, &location).await? {
+        let Candidate {
+            server_type,
+            location,
+            ..
+        } = &candidate;
+        match ask(run, &candidate).await? {
             Asked::Made(created) => {
                 let id = created.server.id;
                 run.actions.remark(
@@ -72,8 +76,16 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
             Asked::NotHere(why) => {
                 let text = format!("{server_type} at {location}: {why}");
                 run.actions.remark("Not to be had", &text);
-                refused.push(text);
-                next += 1;
+                refused.may_pass = true;
+                refused.texts.push(text);
+                candidates.remove(0);
+                continue;
+            }
+            Asked::Unfit(why) => {
+                let text = format!("{server_type}: {why}");
+                run.actions.remark("Does not fit", &text);
+                refused.texts.push(text);
+                candidates.retain(|one| one.server_type != *server_type);
                 continue;
             }
             Asked::Unclear(why) => {
@@ -101,7 +113,32 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
     Err(Trouble::transient(format!("no server after {ROUNDS_MAX} rounds: {last}")).into())
 }
 
-async fn ask(run: &mut Run, server_type: &str, location: &str) -> Result<Asked, Halt> {
+/// Why no candidate was taken.
+#[derive(Default)]
+struct Refused {
+    texts: Vec<String>,
+    /// One of them may be to be had later.
+    may_pass: bool,
+}
+
+impl Refused {
+    /// What it means when there is no other candidate.
+    fn all(&self) -> Trouble {
+        let texts = self.texts.join("; ");
+        if self.may_pass {
+            return Trouble {
+                class: ErrorClass::Capacity,
+                text: format!("no server can be had now: {texts}"),
+            };
+        }
+        Trouble::permanent(format!(
+            "the wished type is not sold here, and no other fits: {texts}; set \
+             HETZNER_SERVER_TYPE or HETZNER_IMAGE, then retry"
+        ))
+    }
+}
+
+async fn ask(run: &mut Run, candidate: &Candidate) -> Result<Asked, Halt> {
     let (Some(key), Some(firewall)) = (&run.work.key, run.work.firewall) else {
         return Err(Trouble::permanent("the plan reached a create without a key").into());
     };
@@ -110,8 +147,8 @@ async fn ask(run: &mut Run, server_type: &str, location: &str) -> Result<Asked, 
     let user_data = user_data(&name, &key.secret).map_err(Trouble::permanent)?;
     let new = NewServer {
         name: &name,
-        server_type,
-        location,
+        server_type: &candidate.server_type,
+        location: &candidate.location,
         image: &run.cloud.hetzner.image,
         ssh_key: run.cloud.hetzner.ssh_key_id,
         firewall,
@@ -137,6 +174,7 @@ async fn ask(run: &mut Run, server_type: &str, location: &str) -> Result<Asked, 
             Kind::Unavailable => Ok(Asked::NotHere(error.to_string())),
             Kind::NameTaken | Kind::Doubt => Ok(Asked::Unclear(error.to_string())),
             Kind::Busy | Kind::Later => Ok(Asked::Later(error.to_string())),
+            Kind::Refused if !candidate.is_wished => Ok(Asked::Unfit(error.to_string())),
             // What is not found is something that the request names: asking again is no use.
             Kind::Limit | Kind::Denied | Kind::Refused | Kind::NotFound => {
                 Err(Trouble::permanent(error.to_string()).into())

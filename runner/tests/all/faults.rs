@@ -4,7 +4,7 @@
 use crate::harness::{NAME, Ran, Stage, quick};
 use contract::{ErrorClass, Said};
 use http::Method;
-use sim::{Effect, Fault, FaultBody, Knob, Vendor};
+use sim::{Effect, Fault, FaultBody, Image, Knob, Vendor};
 
 fn hetzner(method: Method, path: &str, effect: Effect) -> Fault {
     Fault::once(Vendor::Hetzner, method, path, effect)
@@ -120,6 +120,56 @@ async fn capacity_moves_on_to_the_next_type_and_then_fails_as_capacity() {
         "cpx21 at ash",
     )
     .await;
+}
+
+/// A snapshot whose disk only some types have, none of which was asked for.
+async fn with_snapshot(disk: u32) -> Stage {
+    let mut config = quick();
+    config.hetzner.catalog.images.push(Image {
+        id: 250_000_002,
+        name: None,
+        architecture: "x86".to_owned(),
+        disk,
+    });
+    let mut stage = Stage::with(config).await;
+    stage.set("REGION", "eu-central");
+    stage.set("HETZNER_IMAGE", "250000002");
+    stage
+}
+
+#[tokio::test]
+async fn a_type_that_nobody_asked_for_gives_way_when_it_does_not_fit() {
+    let stage = with_snapshot(80).await;
+    succeeds(&stage).await;
+    let world = stage.world();
+    let server = world.server(NAME).unwrap();
+    assert_eq!(
+        (server.server_type.as_str(), server.location.as_str()),
+        ("cx33", "nbg1")
+    );
+    let summary = stage.text("summary");
+    assert!(summary.contains("| Does not fit | cx23: "), "{summary}");
+
+    let stage = with_snapshot(400).await;
+    fails(
+        &stage,
+        ErrorClass::Permanent,
+        "create_server",
+        "set HETZNER_SERVER_TYPE or HETZNER_IMAGE",
+    )
+    .await;
+    let world = stage.world();
+    let creates = world.calls_to(Vendor::Hetzner, &Method::POST, "/servers");
+    assert_eq!(creates.len(), 3, "once for each type that is sold");
+}
+
+#[tokio::test]
+async fn a_device_whose_key_will_expire_is_warned_about() {
+    let stage = Stage::new().await;
+    stage.sim.turn(Knob::NodeKeysExpire(true));
+    let ran = stage.run(&["provision"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    assert!(ran.stdout.contains("turn its key expiry off"), "{ran:#?}");
 }
 
 #[tokio::test]

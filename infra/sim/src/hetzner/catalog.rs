@@ -74,6 +74,8 @@ pub struct Image {
     pub name: Option<String>,
     /// `x86` or `arm`.
     pub architecture: String,
+    /// Disk that it needs, GB.
+    pub disk: u32,
 }
 
 /// An SSH key of the project.
@@ -102,6 +104,7 @@ impl Default for Catalog {
             id,
             name: Some(name.to_owned()),
             architecture: architecture.to_owned(),
+            disk: 5,
         };
         Self {
             locations: locations(),
@@ -123,6 +126,7 @@ impl Default for Catalog {
                     id: 250_000_001,
                     name: None,
                     architecture: "x86".to_owned(),
+                    disk: 40,
                 },
             ],
             ssh_keys: vec![SshKey {
@@ -301,7 +305,7 @@ impl Image {
         };
         json!({
             "id": self.id, "type": kind, "status": "available", "name": self.name,
-            "description": format!("Ubuntu {version}"), "image_size": null, "disk_size": 5,
+            "description": format!("Ubuntu {version}"), "image_size": null, "disk_size": self.disk,
             "created": "2024-04-25T13:26:27+00:00", "created_from": null, "bound_to": null,
             "os_flavor": "ubuntu", "os_version": version, "rapid_deploy": true,
             "protection": {"delete": false}, "deprecated": null, "deprecation": null,

@@ -69,6 +69,12 @@ pub(crate) fn order(state: &State, body: &Value) -> Result<Order, Reply> {
     if image.architecture != kind.architecture {
         return Err(invalid("image", "image architecture does not fit the type"));
     }
+    if image.disk > kind.disk {
+        return Err(invalid(
+            "image",
+            "image disk is bigger than server type disk",
+        ));
+    }
     let location = location(state, key(fields, "location")?, &kind.name)?;
     let (ipv4, ipv6) = public_net(state, fields)?;
     let starts = flag(fields, "start_after_create", true)?;
