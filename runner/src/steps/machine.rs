@@ -20,6 +20,10 @@ const DEVICE_MAX: Duration = Duration::from_mins(10);
 /// While no device appears the server itself is looked at after so long at the earliest, and then
 /// each time at three times the time: rarely, since a machine that is late is mostly just slow.
 const SERVER_LOOK: Duration = Duration::from_secs(75);
+/// The pause after a power-on that was refused.
+const POWER_AGAIN: Duration = Duration::from_secs(10);
+/// A machine whose actions nobody knows any more was left off when it is off after so long.
+const LEFT_OFF: Duration = Duration::from_secs(30);
 /// So often an address is asked for that came late.
 const ADDRESS_LOOKS_MAX: u32 = 5;
 
@@ -71,7 +75,7 @@ pub(crate) async fn await_server(run: &mut Run) -> Result<(), Halt> {
         let elapsed = began.elapsed();
         let too_late = elapsed > SERVER_MAX;
         if too_late || elapsed >= next_look && run.hetzner.until_poll().is_zero() {
-            match look(run).await? {
+            match look(run, elapsed).await? {
                 Together::Success => break,
                 Together::Failed(why) => return Err(Trouble::transient(why).into()),
                 Together::Running { progress: shown } => progress = shown,
@@ -99,7 +103,7 @@ pub(crate) async fn await_server(run: &mut Run) -> Result<(), Halt> {
 }
 
 /// One look at the actions; at the server itself where no action is known, as after an adoption.
-async fn look(run: &Run) -> Result<Together, Halt> {
+async fn look(run: &Run, elapsed: Duration) -> Result<Together, Halt> {
     if !run.work.actions.is_empty() {
         match run.hetzner.look_at_actions(&run.work.actions).await {
             Ok(actions) => match together(&run.work.actions, &actions) {
@@ -112,8 +116,11 @@ async fn look(run: &Run) -> Result<Together, Halt> {
             Err(error) => return passing(error).map(|()| Together::Running { progress: 0 }),
         }
     }
-    let runs = status(run).await?.is_some_and(|status| status == "running");
-    Ok(if runs {
+    let status = status(run).await?;
+    if status.as_deref() == Some("off") && elapsed >= LEFT_OFF {
+        power_on(run).await?;
+    }
+    Ok(if status.as_deref() == Some("running") {
         Together::Success
     } else {
         Together::Running { progress: 0 }
@@ -215,8 +222,10 @@ pub(crate) async fn await_device(run: &mut Run) -> Result<(), Halt> {
         if elapsed >= next_server_look && run.hetzner.until_poll().is_zero() {
             next_server_look = elapsed * 3;
             if status(run).await?.as_deref() == Some("off") && !powered {
-                powered = true;
-                power_on(run).await?;
+                powered = power_on(run).await?;
+                if !powered {
+                    next_server_look = elapsed + POWER_AGAIN;
+                }
             }
         }
         run.lease.pause(device::pause(run, elapsed)).await?;
@@ -231,16 +240,17 @@ pub(crate) async fn await_device(run: &mut Run) -> Result<(), Halt> {
     Ok(())
 }
 
-async fn power_on(run: &Run) -> Result<(), Halt> {
+/// Whether it was taken; a refusal that may pass is none.
+async fn power_on(run: &Run) -> Result<bool, Halt> {
     let Some(id) = run.made.all().server else {
-        return Ok(());
+        return Ok(false);
     };
     run.actions
         .line(&format!("server {id} is off, it is powered on"));
     run.lease.before_change().await?;
     match run.hetzner.power(id, "poweron").await {
-        Ok(_) => Ok(()),
-        Err(error) => passing(error),
+        Ok(_) => Ok(true),
+        Err(error) => passing(error).map(|()| false),
     }
 }
 

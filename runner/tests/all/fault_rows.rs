@@ -282,6 +282,18 @@ fn of_actions() -> Vec<Row> {
                 .calls_to(Vendor::Hetzner, &Method::POST, "/poweron");
             on.len() == 1
         }),
+        // A power-on that is refused is asked for again.
+        row("H-F9", WHOLE, (14, 150), |sim| {
+            sim.turn(Knob::StartLeavesOff(1));
+            let locked = Effect::refuse(423, "locked", "locked");
+            bend(sim, Vendor::Hetzner, Method::POST, "/poweron", locked);
+        })
+        .met(|met| met.answered(Vendor::Hetzner, &Method::POST, "/poweron", 201) == 1),
+        row("H-F9", WHOLE, (12, 80), |sim| {
+            sim.turn(Knob::ActionsVanish(true));
+            sim.turn(Knob::StartLeavesOff(1));
+        })
+        .met(|met| met.answered(Vendor::Hetzner, &Method::POST, "/poweron", 201) == 1),
         row("H-F9", WHOLE, (9, 36), |sim| {
             sim.turn(Knob::ActionsVanish(true));
         })
