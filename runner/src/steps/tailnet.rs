@@ -8,22 +8,37 @@ use crate::{
     tailscale::{Error, Key, Kind, NewKey, Tailscale},
 };
 
-/// Makes one change when it may be made.
+/// So often a change that Tailscale refuses for now is waited for.
+const REFUSALS_MAX: u32 = 4;
+
+/// Makes one change when it may be made. As part of a plan it keeps to the pace that refusals
+/// make; undo has no time for it.
 async fn change<T, Call: Future<Output = Result<T, Error>>>(
     tailscale: &Tailscale,
     permit: Permit<'_>,
     call: impl Fn() -> Call,
 ) -> Result<Result<T, Error>, Halt> {
     let mut turns_left = 2;
+    let mut refusals_left = REFUSALS_MAX;
     loop {
-        turns_left -= 1;
-        if let Err(error) = tailscale.ready().await {
-            return Ok(Err(error));
-        }
-        permit.before_change().await?;
-        match call().await {
-            Err(error) if error.kind == Kind::TokenEnded && turns_left > 0 => {}
-            done => return Ok(done.map_err(Error::lasting)),
+        let done = match tailscale.ready().await {
+            Ok(()) => {
+                permit.before_change().await?;
+                call().await
+            }
+            Err(error) => Err(error),
+        };
+        match (done, permit) {
+            (Err(error), _) if error.kind == Kind::TokenEnded && turns_left > 1 => turns_left -= 1,
+            (Err(error), Permit::Held(lease))
+                if error.kind == Kind::Later
+                    && refusals_left > 0
+                    && !tailscale.until_look().is_zero() =>
+            {
+                refusals_left -= 1;
+                lease.pause(tailscale.until_look()).await?;
+            }
+            (done, _) => return Ok(done.map_err(Error::lasting)),
         }
     }
 }

@@ -49,6 +49,18 @@ fn refuse_looks(sim: &Sim, headers: Vec<(String, String)>) {
     sim.add_fault(fault);
 }
 
+/// The next calls of this kind are refused.
+fn refuse(sim: &Sim, method: Method, path: &str, times: u32) {
+    let effect = Effect::Answer {
+        status: 429,
+        headers: vec![("Retry-After".to_owned(), "45".to_owned())],
+        body: FaultBody::error("", "slow"),
+    };
+    let mut fault = Fault::once(Vendor::Tailscale, method, path, effect);
+    fault.times = times;
+    sim.add_fault(fault);
+}
+
 fn device(sim: &Sim, hostname: &str, external: bool) {
     sim.add_device(&DecoyDevice {
         hostname: hostname.to_owned(),
@@ -96,6 +108,16 @@ fn of_keys() -> Vec<Row> {
                 refuse_looks(sim, vec![asked]);
             })
             .met(|met| met.bent() == 2 && met.ended.took > Duration::from_secs(40)),
+        // So is a change, and not so often that its tries are used up.
+        row("T-F4", WHOLE, (8, 12), |sim| {
+            refuse(sim, Method::POST, "/keys", 4);
+        })
+        .met(|met| met.bent() == 4 && met.ended.took > Duration::from_secs(20)),
+        row("T-F4", WHOLE, (8, 12), |sim| {
+            device(sim, NAME, false);
+            refuse(sim, Method::DELETE, "/device/", 2);
+        })
+        .met(|met| met.bent() == 2),
         row("T-F5", WHOLE, (8, 11), |sim| {
             bend(
                 sim,
