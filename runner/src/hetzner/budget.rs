@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep};
 const READS_SLOW_BELOW: u32 = 60;
 /// Below this many calls left creates wait too.
 const CREATES_WAIT_BELOW: u32 = 15;
-/// Time between an answer and the next read when no call is left: 120 runners may share a call
+/// Time between an answer and the next read when no call is left: 150 runners may share a call
 /// a second.
-const READ_WAIT_MAX: Duration = Duration::from_mins(2);
+const READ_WAIT_MAX: Duration = Duration::from_secs(150);
 /// The same for a look that something else makes up for.
 const POLL_WAIT_MAX: Duration = Duration::from_mins(5);
 /// Time between an answer and the next create when no call is left.
