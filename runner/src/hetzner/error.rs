@@ -42,8 +42,9 @@ impl Kind {
             (_, "resource_limit_exceeded") => Self::Limit,
             (404, "not_found") => Self::NotFound,
             (_, "invalid_input") if text.contains("unsupported location") => Self::Unavailable,
-            (_, "maintenance" | "rate_limit_exceeded" | "unavailable" | "service_error")
-            | (429, _) => Self::Later,
+            (..=499, "maintenance" | "rate_limit_exceeded" | "service_error") | (429, _) => {
+                Self::Later
+            }
             // Not Hetzner's own answer: what stands before it, or a firewall on the way, may
             // answer with a page of any status.
             (500..=599, _) | (400..=499, "") => Self::Doubt,
@@ -239,7 +240,7 @@ mod tests {
             (429, "", "", Kind::Later),
             (500, "server_error", "", Kind::Doubt),
             (502, "", "", Kind::Doubt),
-            (503, "unavailable", "", Kind::Later),
+            (503, "unavailable", "", Kind::Doubt),
             (504, "timeout", "", Kind::Doubt),
         ] {
             assert_eq!(Kind::of(status, code, text), kind, "{status} {code} {text}");

@@ -105,8 +105,13 @@ async fn firewall(run: &Run) -> Result<u64, Halt> {
                 return Ok(made.id);
             }
             Err(error) if matches!(error.kind, Kind::NameTaken | Kind::Doubt) => {
-                let found = run.hetzner.firewall_named(&name).await?;
-                return found.map(|found| found.id).ok_or_else(|| error.into());
+                if let Some(found) = run.hetzner.firewall_named(&name).await? {
+                    return Ok(found.id);
+                }
+                if !error.refused || refusals >= REFUSALS_MAX {
+                    return Err(error.into());
+                }
+                refusals += 1;
             }
             Err(error) if error.kind == Kind::Later && refusals < REFUSALS_MAX => refusals += 1,
             Err(error) => return Err(error.into()),

@@ -129,6 +129,11 @@ fn of_lost_creates() -> Vec<Row> {
             bend_create(sim, Effect::ReplyReplaced { status: 502, body });
         })
         .met(struck),
+        row("H-F1", WHOLE, (8, 9), |sim| {
+            let body = FaultBody::error("unavailable", "not now");
+            bend_create(sim, Effect::ReplyReplaced { status: 503, body });
+        })
+        .met(|met| struck(met) && creates(met, 409) == 0),
         row("H-F1", WHOLE, (10, 11), |sim| {
             bend_create(sim, Effect::CutBefore);
         })
