@@ -175,6 +175,11 @@ impl Customer {
     /// Orders something through the API; answers whether it was taken. Refused (409) is no
     /// error: what was asked may not fit the agent's state any more.
     pub async fn order(&self, agent_id: Uuid, order: Order) -> Result<bool> {
+        self.order_as(agent_id, order, entropy::uuid()).await
+    }
+
+    /// The same under an idempotency key: under the same one, a repeat is no further order.
+    pub async fn order_as(&self, agent_id: Uuid, order: Order, key: Uuid) -> Result<bool> {
         let (method, tail) = match order {
             Order::Retry => (Method::POST, "/provision"),
             Order::Stop => (Method::POST, "/stop"),
@@ -182,7 +187,7 @@ impl Customer {
             Order::Delete => (Method::DELETE, ""),
         };
         let request = self.api(method, &format!("/{agent_id}{tail}"));
-        let request = request.header("idempotency-key", entropy::uuid().to_string());
+        let request = request.header("idempotency-key", key.to_string());
         let answer = request.send().await;
         let answer = answer.context("the agents API cannot be reached")?;
         match answer.status() {

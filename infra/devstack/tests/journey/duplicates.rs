@@ -8,10 +8,10 @@ use crate::world::World;
 async fn one_event_sent_100_times_at_once_is_one_agent_and_one_server() {
     let world = World::start().await;
     let payment = world.customer.payment("eu-central");
-    let deliveries = (0..100).map(|_| world.customer.deliver(&payment.body));
-    for answer in join_all(deliveries).await {
-        let status = answer.unwrap().status();
-        assert!(status.is_success(), "{status}");
+    // Each of them again on an answer of 5xx, which a busy machine may give.
+    let deliveries = (0..100).map(|_| world.customer.pay(&payment));
+    for taken in join_all(deliveries).await {
+        taken.unwrap();
     }
     world.ready(payment.agent_id).await;
     world.runs_finished().await;

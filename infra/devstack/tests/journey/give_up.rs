@@ -22,7 +22,7 @@ fn forbid(scene: &Scene, method: Method) {
 }
 
 async fn order(scene: &Scene, agent: Uuid, order: Order) {
-    let taken = scene.world.customer.order(agent, order).await.unwrap();
+    let taken = scene.order(agent, order).await;
     assert!(taken, "{order:?} is refused");
 }
 
@@ -30,7 +30,7 @@ async fn fails(scene: &Scene, agent: Uuid, state: AgentState) -> String {
     scene.settle(&[agent]).await;
     let status = scene.status(agent).await;
     assert_eq!(status.state, state, "{status:?}\n{}", scene.world.logs());
-    let page = scene.world.customer.agent(agent).await.unwrap().unwrap();
+    let page = scene.page(agent).await;
     page.reason.expect("its owner can read why")
 }
 

@@ -10,7 +10,7 @@ use domain::{AgentState, Timestamp};
 use sim::DecoyServer;
 use uuid::Uuid;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, patiently};
 
 /// Longer than between two looks at the whole project.
 const BETWEEN: Duration = Duration::from_mins(15);
@@ -69,11 +69,11 @@ async fn a_leftover_is_removed_and_what_is_not_surely_ours_is_shown() {
     let expected: BTreeSet<_> = ours.into_iter().chain([unknown, second, foreign]).collect();
     assert_eq!(left, expected);
 
-    let overview = scene.store.overview(Timestamp::from_unix_seconds(0)).await;
-    let strays = overview.unwrap().strays;
+    let epoch = Timestamp::from_unix_seconds(0);
+    let strays = patiently(|| scene.store.overview(epoch)).await.strays;
     let shown: BTreeSet<_> = strays.iter().map(|stray| stray.server_id.clone()).collect();
     assert_eq!(shown, [unknown, second].map(|id| id.to_string()).into());
-    let page = customer.operator_page().await.unwrap();
+    let page = patiently(|| customer.operator_page()).await;
     for id in shown {
         assert!(page.contains(&id), "server {id} is not on the page");
     }
@@ -86,7 +86,7 @@ async fn a_server_that_somebody_removed_is_noticed_and_made_anew_by_the_operator
     let agent = scene.pay().await.agent_id;
     let first = scene.comes_to(agent, AgentState::Active).await;
     let first = first.instance.unwrap().server_id;
-    let retry = || async { customer.order(agent, Order::Retry).await.unwrap() };
+    let retry = || scene.order(agent, Order::Retry);
     assert!(!retry().await, "nothing has failed");
     let sim = scene.world.stack.sim();
     assert!(sim.delete_server_by_hand(&format!("agent-{agent}")));
@@ -104,7 +104,7 @@ async fn a_server_that_somebody_removed_is_noticed_and_made_anew_by_the_operator
         assert_eq!(since.is_some(), is_missing);
         assert!(is_missing || !retry().await, "one list is no proof");
     }
-    let page = customer.operator_page().await.unwrap();
+    let page = patiently(|| customer.operator_page()).await;
     assert!(page.contains("not found at Hetzner") && page.contains(&first));
 
     assert!(retry().await);

@@ -6,7 +6,7 @@ use domain::{AgentId, AgentState};
 use sim::ServerView;
 use uuid::Uuid;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, patiently};
 
 /// The only server there is.
 fn server(scene: &Scene) -> ServerView {
@@ -16,7 +16,7 @@ fn server(scene: &Scene) -> ServerView {
 }
 
 async fn order(scene: &Scene, agent: Uuid, order: Order) {
-    let taken = scene.world.customer.order(agent, order).await.unwrap();
+    let taken = scene.order(agent, order).await;
     assert!(taken, "{order:?} is refused");
 }
 
@@ -26,8 +26,8 @@ async fn tell(scene: &Scene, agent: Uuid, news: News) {
 
 /// The states it came through, oldest first; checks that each begins where the one before ended.
 async fn states(scene: &Scene, agent: Uuid) -> Vec<String> {
-    let events = scene.store.agent_events(AgentId(agent), 0, 1000).await;
-    let events = events.unwrap().expect("the agent is known");
+    let events = patiently(|| scene.store.agent_events(AgentId(agent), 0, 1000)).await;
+    let events = events.expect("the agent is known");
     let mut states = vec![String::new()];
     for event in events.iter().filter(|event| event.machine == "agent") {
         assert_eq!(states.last(), Some(&event.old), "{events:?}");
@@ -47,7 +47,7 @@ async fn an_agent_lives_from_payment_to_cancellation() {
 
     tell(&scene, agent, News::PaymentFailed).await;
     scene.comes_to(agent, AgentState::Suspended).await;
-    let page = scene.world.customer.agent(agent).await.unwrap().unwrap();
+    let page = scene.page(agent).await;
     assert_eq!(page.awaits.as_deref(), Some("payment"), "{page:?}");
     assert_eq!((server(&scene).id, &*server(&scene).status), (id, "off"));
 
@@ -121,14 +121,14 @@ async fn the_buyer_is_led_to_a_page_of_the_agent_and_the_operator_sees_it() {
     let scene = Scene::new().await;
     let customer = &scene.world.customer;
     let payment = customer.payment_for("Ada's helper", "us-east");
-    let early = customer.status_page(payment.agent_id).await.unwrap();
+    let early = patiently(|| customer.status_page(payment.agent_id)).await;
     assert_eq!(early, None, "nothing was heard of it yet");
     customer.pay(&payment).await.unwrap();
-    let page = customer.status_page(payment.agent_id).await.unwrap();
+    let page = patiently(|| customer.status_page(payment.agent_id)).await;
     let page = page.expect("the payment was heard");
     let link = page.strip_prefix(scene.world.stack.url());
     assert!(link.is_some_and(|link| link.starts_with("/s/")), "{page}");
-    let operator = customer.operator_page().await.unwrap();
+    let operator = patiently(|| customer.operator_page()).await;
     let id = payment.agent_id.to_string();
     assert!(operator.contains(&id), "{id} is not in {operator}");
 }

@@ -1,11 +1,12 @@
 //! A stack whose time can be made to pass, and what must hold of it at any time and in the end.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::time::Duration;
 
-use devstack::{Ageing, Payment, StackConfig};
+use devstack::{Ageing, AgentView, Order, Payment, StackConfig};
 use domain::{AgentId, AgentState, Timestamp};
-use store::{AgentStatus, ConnectConfig, Store, StoreError};
+use store::{AgentStatus, ConnectConfig, Store};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -23,8 +24,9 @@ const POLL: Duration = Duration::from_millis(20);
 const AGE: Duration = Duration::from_secs(30);
 /// Two hours: four attempts with their waits and a clean-up fit several times.
 const ROUNDS_MAX: u32 = 240;
-/// What is to come by itself comes within this, on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_mins(1);
+/// What is to come by itself comes within this, on a busy machine: dispatch sends what it could
+/// not handle to itself again, to come a minute later.
+pub(crate) const SOON: Duration = Duration::from_mins(3);
 /// A runner that gets no answer asks again for a while before it gives up.
 const WORK_MAX: Duration = Duration::from_mins(2);
 
@@ -74,6 +76,18 @@ impl Scene {
         panic!("the event is never taken\n{}", self.world.logs());
     }
 
+    /// The agent as its owner sees it.
+    pub(crate) async fn page(&self, agent_id: Uuid) -> AgentView {
+        let page = patiently(|| self.world.customer.agent(agent_id)).await;
+        page.expect("the agent is known")
+    }
+
+    /// Orders something until there is an answer; answers whether it was taken.
+    pub(crate) async fn order(&self, agent_id: Uuid, order: Order) -> bool {
+        let key = Uuid::from_u128(rand::random());
+        patiently(|| self.world.customer.order_as(agent_id, order, key)).await
+    }
+
     /// Read past the functions: they would nudge when they see something overdue.
     pub(crate) async fn status(&self, agent_id: Uuid) -> AgentStatus {
         let status = self.seen(agent_id).await;
@@ -82,7 +96,7 @@ impl Scene {
 
     pub(crate) async fn seen(&self, agent_id: Uuid) -> Option<AgentStatus> {
         let epoch = Timestamp::from_unix_seconds(0);
-        read(|| self.store.agent_status(AgentId(agent_id), epoch)).await
+        patiently(|| self.store.agent_status(AgentId(agent_id), epoch)).await
     }
 
     /// Waits, without letting time pass, until the agent's status is so.
@@ -169,7 +183,7 @@ impl Scene {
     }
 
     pub(crate) async fn check_data(&self) {
-        let contradictions = read(|| self.store.contradictions()).await;
+        let contradictions = patiently(|| self.store.contradictions()).await;
         assert_eq!(contradictions, Vec::<String>::new());
     }
 
@@ -232,16 +246,16 @@ impl Scene {
     }
 }
 
-/// What the store answers. It gives a statement the seconds that a function has for it; a busy
-/// machine may need more.
-async fn read<F, T>(ask: impl Fn() -> F) -> T
+/// What the store or a function answers. On a busy machine it may fail to at first.
+pub(crate) async fn patiently<F, T, E>(ask: impl Fn() -> F) -> T
 where
-    F: Future<Output = Result<T, StoreError>>,
+    F: Future<Output = Result<T, E>>,
+    E: Debug,
 {
     let started = Instant::now();
     loop {
         match ask().await {
-            Err(StoreError::Unavailable(_)) if started.elapsed() < SOON => sleep(POLL).await,
+            Err(_) if started.elapsed() < SOON => sleep(POLL).await,
             answer => return answer.unwrap(),
         }
     }
