@@ -134,8 +134,11 @@ impl Host {
             Stop::Run | Stop::Lost => Conclusion::Failure,
             Stop::Cancel | Stop::Force => Conclusion::Cancelled,
         };
-        self.running().remove(&run.run_id);
+        // Whoever sees no run at work finds each with its conclusion, and the same run begun again
+        // comes after this end of it.
+        let mut running = self.running();
         self.sim.run_finished(run.run_id, conclusion);
+        running.remove(&run.run_id);
     }
 
     /// Runs one step to its end; false when it failed or was stopped.
