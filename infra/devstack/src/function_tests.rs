@@ -184,7 +184,7 @@ async fn a_death_is_told_with_its_last_words_and_replaced() {
 #[tokio::test]
 async fn a_hanging_process_is_killed() {
     // The next process has to answer within it, on a busy machine.
-    let limit = Duration::from_secs(3);
+    let limit = Duration::from_secs(10);
     let world = world(1, limit, None);
     let hangs = invoke(&world.function, json!({ "do": "hang" }));
     let (hung, was_at_work) = tokio::join!(hangs, until(|| world.function.is_at_work()));

@@ -24,7 +24,7 @@ async function control(words) {
 const faults = [];
 async function open(options = {}) {
   const context = await browser.newContext({ timezoneId: "Asia/Tokyo", ...options });
-  context.setDefaultTimeout(15000);
+  context.setDefaultTimeout(60000);
   const page = await context.newPage();
   watched(page, told.url, faults);
   return page;
