@@ -39,12 +39,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// What was there before the operation.
     pub(crate) async fn prepared(operation: Operation) -> Self {
-        Self::prepared_in(prompt(), operation).await
-    }
-
-    /// The same in another world.
-    pub(crate) async fn prepared_in(config: SimConfig, operation: Operation) -> Self {
-        let mut stage = Stage::with(config).await;
+        let mut stage = Stage::with(prompt()).await;
         // The heart does not beat meanwhile: when it would depends on the moment.
         stage.set("HEARTBEAT_SECONDS", "85");
         let doors = Doors::before(&mut stage).await;
