@@ -99,6 +99,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::Value;
+    use std::{
+        process::Stdio,
+        sync::{Mutex, MutexGuard, PoisonError},
+    };
 
     fn parsed(text: &str) -> Value {
         serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap()
@@ -143,6 +147,14 @@ mod tests {
         }
     }
 
+    /// Nothing is started while a program is being written: it would for a moment hold it open too,
+    /// and what is open for writing cannot be run.
+    static ONE: Mutex<()> = Mutex::new(());
+
+    fn alone() -> MutexGuard<'static, ()> {
+        ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A machine of which only the script is real: what it calls is recorded and may fail first.
     struct Machine {
         folder: tempfile::TempDir,
@@ -180,7 +192,9 @@ mod tests {
                 "#!/bin/sh\nfolder={folder}\ncalls={folder}/calls\n\
                  echo \"{name} $*\" >>\"$calls\"\n{does}\n"
             );
+            let alone = alone();
             std::fs::write(&path, body).unwrap();
+            drop(alone);
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
 
@@ -190,7 +204,12 @@ mod tests {
             let mut sh = std::process::Command::new("/bin/sh");
             sh.arg("-c").arg(&self.script).env_clear();
             sh.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
-            sh.output().unwrap().status.code()
+            sh.stdin(Stdio::null());
+            sh.stdout(Stdio::null()).stderr(Stdio::null());
+            let alone = alone();
+            let mut running = sh.spawn().unwrap();
+            drop(alone);
+            running.wait().unwrap().code()
         }
 
         /// The place of the first call that begins so.
