@@ -71,7 +71,8 @@ fn hurried() -> SimConfig {
     let mut config = SimConfig::default();
     config.hetzner.create_delay = DelayRange::millis(100, 200);
     config.hetzner.start_delay = DelayRange::millis(100, 200);
-    config.hetzner.delete_delay = DelayRange::millis(300, 300);
+    // On a busy machine too, a call that follows a delete finds it at work.
+    config.hetzner.delete_delay = DelayRange::millis(4_000, 4_000);
     config.github.run_start_delay = DelayRange::millis(600_000, 600_000);
     config
 }
