@@ -43,6 +43,10 @@ const FROM: Duration = Duration::from_secs(5);
 /// The runner notices within this, on a busy machine too: no look at actions comes so soon after an
 /// end.
 const LOST_MAX: Duration = Duration::from_secs(8);
+/// Both notice within a second and a half, and look at least every two seconds: what took longer
+/// was the machine standing still, and one such moment must not decide.
+const IN_FACT_MAX: Duration = Duration::from_millis(1_500);
+const SPAN_MAX: f64 = 2.0;
 /// Longest wait for either client, on a busy machine too.
 const WAIT_MAX: Duration = Duration::from_mins(2);
 
@@ -155,9 +159,10 @@ impl Lost {
     /// The end of one wait tells little: it is luck where between two looks it falls. So every
     /// moment between the looks of the wait is taken for its end, and the next look notices.
     fn add(&mut self, one: &Noticed) {
-        self.in_fact += one.lost;
+        self.in_fact += one.lost.min(IN_FACT_MAX);
         for pair in one.looks.windows(2) {
             let span = pair[1].saturating_sub(pair[0].max(FROM)).as_secs_f64();
+            let span = span.min(SPAN_MAX);
             self.moments += span;
             self.in_theory += span * span / 2.0;
         }
