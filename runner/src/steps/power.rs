@@ -56,43 +56,43 @@ pub(crate) async fn stop(run: &mut Run) -> Result<(), Halt> {
 /// down: then it may be on its way, and is given the time to go off first.
 pub(crate) async fn start(run: &mut Run) -> Result<(), Halt> {
     let began = Instant::now();
-    let mut before = state(run).await?;
+    let mut before = power(run).await?;
     for round in 0.. {
-        if began.elapsed() > SHUTDOWN_MAX || before != Before::GoingOff {
+        if began.elapsed() > SHUTDOWN_MAX || before != Power::GoingOff {
             break;
         }
         run.lease.pause(short_pause(round)).await?;
-        before = state(run).await?;
+        before = power(run).await?;
     }
-    let lags = before == Before::Off && may_lag(run).await?;
+    let lags = before == Power::Off && may_lag(run).await?;
     run.work.device_lags_until = lags.then(|| Instant::now() + DEVICE_MAX);
     reach(run, "running", || "poweron").await
 }
 
-/// How the machine is before it is told anything.
+/// How the machine is powered before it is told anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Before {
+enum Power {
+    /// It is off, or was before its last start, or nobody knows.
     Off,
     /// It is not off, although the last that was asked of it is to go off.
     GoingOff,
-    /// It runs, or nobody knows.
-    Other,
+    On,
 }
 
-async fn state(run: &Run) -> Result<Before, Halt> {
-    match status(run).await?.as_deref() {
-        None => return Ok(Before::Other),
-        Some("off") => return Ok(Before::Off),
-        Some(_) => {}
+async fn power(run: &Run) -> Result<Power, Halt> {
+    if status(run).await?.is_none_or(|status| status == "off") {
+        return Ok(Power::Off);
     }
     let actions = match run.hetzner.newest_actions(found(run)?).await {
         Err(error) if may_pass(error.kind) || error.kind == Kind::NotFound => Vec::new(),
         read => read?,
     };
-    let newest = actions.iter().find(|one| POWER.contains(&&*one.command));
-    Ok(match newest {
-        Some(one) if OFF.contains(&&*one.command) => Before::GoingOff,
-        Some(_) | None => Before::Other,
+    let commands = actions.iter().map(|one| &*one.command);
+    let mut newest = commands.filter(|command| POWER.contains(command));
+    Ok(match (newest.next(), newest.next()) {
+        (Some(last), _) if OFF.contains(&last) => Power::GoingOff,
+        (_, Some(before)) if OFF.contains(&before) => Power::Off,
+        _ => Power::On,
     })
 }
 

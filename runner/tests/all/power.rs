@@ -9,6 +9,7 @@ use http::Method;
 use runner::End;
 use sim::{DecoyDevice, Effect, Fault, Knob, Vendor};
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// A stopped machine whose next boot hangs.
 async fn stopped() -> Lab {
@@ -79,14 +80,7 @@ async fn a_boot_that_always_hangs_ends_with_what_is_awaited_and_nothing_is_delet
 #[tokio::test(start_paused = true)]
 async fn a_device_that_was_connected_while_its_machine_was_off_is_not_taken_for_a_machine() {
     for boot_hangs in [true, false] {
-        let lab = Lab::new();
-        lab.sim.turn(Knob::QuietLate(Duration::from_secs(90)));
-        for (operation, fence) in [(Operation::Provision, 1), (Operation::Stop, 2)] {
-            assert_eq!(
-                lab.run(&Attempt::new(operation, fence)).await.end,
-                End::Done
-            );
-        }
+        let lab = stopped_and_shown(90).await;
         lab.sim.turn(Knob::BootHangs(boot_hangs));
         let sim = lab.sim.clone();
         let gate: Gate = Arc::new(move |moment| {
@@ -102,6 +96,48 @@ async fn a_device_that_was_connected_while_its_machine_was_off_is_not_taken_for_
         let longest = Duration::from_mins(if boot_hangs { 6 } else { 5 });
         assert!(ended.took < longest, "{:?}", ended.took);
     }
+}
+
+/// A stopped machine whose device is still shown as connected, and whose next boot hangs.
+async fn stopped_and_shown(late: u64) -> Lab {
+    let lab = Lab::new();
+    lab.sim.turn(Knob::QuietLate(Duration::from_secs(late)));
+    for (operation, fence) in [(Operation::Provision, 1), (Operation::Stop, 2)] {
+        assert_eq!(
+            lab.run(&Attempt::new(operation, fence)).await.end,
+            End::Done
+        );
+    }
+    lab.sim.turn(Knob::BootHangs(true));
+    lab
+}
+
+/// Nor is it when an earlier attempt powered the machine on, or when Hetzner does not tell that it
+/// was off.
+#[tokio::test(start_paused = true)]
+async fn a_device_of_a_machine_that_may_have_been_off_is_not_taken_for_a_machine() {
+    for fence in [3, 4] {
+        let lab = stopped_and_shown(90).await;
+        lab.dies_after(Attempt::new(Operation::Start, 3), "/poweron")
+            .await;
+        let ended = started(&lab, fence, None).await;
+        assert_eq!(ended.end, End::Failed);
+        assert_eq!(given(&lab, "/poweroff"), 1);
+    }
+    let lab = stopped_and_shown(200).await;
+    let mut away = Fault::every(Vendor::Hetzner, Effect::refuse(502, "bad_gateway", "oops"));
+    (away.method, away.path_contains) = (Some(Method::GET), "/servers/".to_owned());
+    lab.sim.add_fault(away);
+    let (sim, began) = (lab.sim.clone(), Instant::now());
+    let gate: Gate = Arc::new(move |_| {
+        if began.elapsed() > Duration::from_secs(25) {
+            sim.clear_faults();
+        }
+        Box::pin(std::future::ready(()))
+    });
+    let ended = started(&lab, 3, Some(gate)).await;
+    assert_eq!(ended.end, End::Failed);
+    assert_eq!(given(&lab, "/poweroff"), 1);
 }
 
 /// The stop dies right after it told the machine to shut down; the machine obeys later.
