@@ -74,26 +74,33 @@ pub(crate) fn none_estranged(run: &Run) -> Result<(), Trouble> {
     )))
 }
 
-/// Whether the servers that nobody found are gone. A token of another project would show none
-/// either, and there nothing else shows that a stopped machine is still paid for; but the SSH key
-/// of every machine is in its project.
+/// Whether the servers that nobody found are gone, or the token is of another project: there too
+/// none of them is found, and nothing else shows that a stopped machine is still paid for. The SSH
+/// key tells, unless it was changed together with the token; so a person is told in any case.
 ///
 /// # Errors
-/// Says that the token seems to be another project's.
+/// When the project has no such key.
 pub(crate) async fn none_elsewhere(run: &Run) -> Result<(), Halt> {
-    let (key, missed) = (run.cloud.hetzner.ssh_key_id, &run.work.missed_servers);
-    let is_in_doubt = !missed.is_empty() && !run.work.server_deleted;
-    if !is_in_doubt || run.hetzner.ssh_key_name(key).await?.is_some() {
+    let key = run.cloud.hetzner.ssh_key_id;
+    let missed: Vec<String> = run.work.missed_servers.iter().map(u64::to_string).collect();
+    if missed.is_empty() || run.work.server_deleted {
         return Ok(());
     }
-    let missed: Vec<String> = missed.iter().map(u64::to_string).collect();
-    Err(Trouble::permanent(format!(
-        "this Hetzner project has neither the agent's server {} nor SSH key {key}, so it seems to \
-         be another one; set HETZNER_API_TOKEN to the project that holds the server or, when the \
-         server is gone, HETZNER_SSH_KEY_ID to a key of this one, then retry",
-        missed.join(", ")
-    ))
-    .into())
+    let missed = missed.join(", ");
+    if run.hetzner.ssh_key_name(key).await?.is_none() {
+        return Err(Trouble::permanent(format!(
+            "this Hetzner project has neither the agent's server {missed} nor SSH key {key}, so \
+             it seems to be another one; set HETZNER_API_TOKEN to the project that holds the \
+             server or, when the server is gone, HETZNER_SSH_KEY_ID to a key of this one, then \
+             retry"
+        ))
+        .into());
+    }
+    run.actions.warn(&format!(
+        "server {missed} was gone before; if neither a person nor an earlier attempt deleted it, \
+         it is in another Hetzner project and still paid for"
+    ));
+    Ok(())
 }
 
 /// Who manages a server now, when a label says that somebody else does.
