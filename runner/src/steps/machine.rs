@@ -20,8 +20,10 @@ const DEVICE_MAX: Duration = Duration::from_mins(10);
 /// While no device appears the server itself is looked at after so long at the earliest, and then
 /// each time at three times the time: rarely, since a machine that is late is mostly just slow.
 const SERVER_LOOK: Duration = Duration::from_secs(75);
-/// The pause after a power-on that was refused.
-const POWER_AGAIN: Duration = Duration::from_secs(10);
+/// A machine that was left off is powered on so often at most.
+const POWER_ONS_MAX: u32 = 3;
+/// It is looked at again so long after it was asked for, whether that was taken or not.
+const POWER_AGAIN: Duration = Duration::from_secs(15);
 /// A machine whose actions nobody knows any more was left off when it is off after so long.
 const LEFT_OFF: Duration = Duration::from_secs(30);
 /// So often an address is asked for that came late.
@@ -204,7 +206,7 @@ async fn watch_device(run: &mut Run) -> Result<(), Halt> {
 pub(crate) async fn await_device(run: &mut Run) -> Result<(), Halt> {
     let began = run.work.asked_at.unwrap_or_else(Instant::now);
     let mut next_server_look = (began.elapsed() + SERVER_LOOK).max(began.elapsed() * 3);
-    let mut powered = false;
+    let mut power_ons = 0;
     while run.work.device.is_none() {
         watch_device(run).await?;
         let elapsed = began.elapsed();
@@ -221,11 +223,9 @@ pub(crate) async fn await_device(run: &mut Run) -> Result<(), Halt> {
         }
         if elapsed >= next_server_look && run.hetzner.until_poll().is_zero() {
             next_server_look = elapsed * 3;
-            if status(run).await?.as_deref() == Some("off") && !powered {
-                powered = power_on(run).await?;
-                if !powered {
-                    next_server_look = elapsed + POWER_AGAIN;
-                }
+            if status(run).await?.as_deref() == Some("off") && power_ons < POWER_ONS_MAX {
+                power_ons += u32::from(power_on(run).await?);
+                next_server_look = elapsed + POWER_AGAIN;
             }
         }
         run.lease.pause(device::pause(run, elapsed)).await?;
