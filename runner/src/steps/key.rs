@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Longer than the slowest boot, worth little when stolen.
 const LIFE: Duration = Duration::from_hours(1);
-/// So often a key is asked for.
+/// So often a key is asked for when there is no answer that says whether it exists.
 const ROUNDS_MAX: u32 = 4;
 
 /// Makes the key.
@@ -50,6 +50,10 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
                 Kind::Doubt => {
                     last = error.to_string();
                     revoke_described(run, permit).await?;
+                }
+                // It was asked for again already, and the next time would be too soon.
+                Kind::Later if run.tailscale.refused(&error) => {
+                    return Err(error.into());
                 }
                 Kind::Later | Kind::NotFound | Kind::TokenEnded => last = error.to_string(),
                 Kind::Denied | Kind::Refused | Kind::Foreign => {

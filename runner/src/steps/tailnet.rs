@@ -8,11 +8,18 @@ use crate::{
     tailscale::{Error, Key, Kind, NewKey, Tailscale},
 };
 
-/// So often a change that Tailscale refuses for now is waited for.
-const REFUSALS_MAX: u32 = 4;
+/// So often a change that Tailscale refuses for now is asked for again.
+const REFUSALS_MAX: u32 = 5;
 
-/// Makes one change when it may be made. As part of a plan it keeps to the pace that refusals
-/// make; undo has no time for it.
+/// As part of a plan a change comes again at the pace that refusals make; undo has no time for it.
+fn paced(tailscale: &Tailscale, permit: Permit<'_>) -> Tailscale {
+    match permit {
+        Permit::Held(_) => tailscale.giving_refusals_back(),
+        Permit::Undo => tailscale.clone(),
+    }
+}
+
+/// Makes one change when it may be made.
 async fn change<T, Call: Future<Output = Result<T, Error>>>(
     tailscale: &Tailscale,
     permit: Permit<'_>,
@@ -30,13 +37,13 @@ async fn change<T, Call: Future<Output = Result<T, Error>>>(
         };
         match (done, permit) {
             (Err(error), _) if error.kind == Kind::TokenEnded && turns_left > 1 => turns_left -= 1,
-            (Err(error), Permit::Held(lease))
-                if error.kind == Kind::Later
-                    && refusals_left > 0
-                    && !tailscale.until_look().is_zero() =>
-            {
+            (Err(error), Permit::Held(lease)) if refusals_left > 0 && tailscale.refused(&error) => {
                 refusals_left -= 1;
-                lease.pause(tailscale.until_look()).await?;
+                match lease.pause(tailscale.until_look()).await {
+                    // What was waited for says more.
+                    Err(Halt::Deadline) => return Ok(Err(error)),
+                    paused => paused?,
+                }
             }
             (done, _) => return Ok(done.map_err(Error::lasting)),
         }
@@ -49,7 +56,8 @@ pub(crate) async fn create_key(
     permit: Permit<'_>,
     new: &NewKey<'_>,
 ) -> Result<Result<Key, Error>, Halt> {
-    change(tailscale, permit, || tailscale.create_key(new)).await
+    let tailscale = paced(tailscale, permit);
+    change(&tailscale, permit, || tailscale.create_key(new)).await
 }
 
 /// Revokes a key; one that does not exist is as good.
@@ -58,7 +66,8 @@ pub(crate) async fn delete_key(
     permit: Permit<'_>,
     id: &str,
 ) -> Result<(), Halt> {
-    let deleted = change(tailscale, permit, || tailscale.delete_key(id, CALL_MAX));
+    let tailscale = paced(tailscale, permit);
+    let deleted = change(&tailscale, permit, || tailscale.delete_key(id, CALL_MAX));
     Ok(deleted.await??)
 }
 
@@ -68,5 +77,6 @@ pub(crate) async fn delete_device(
     permit: Permit<'_>,
     id: &str,
 ) -> Result<Result<(), Error>, Halt> {
-    change(tailscale, permit, || tailscale.delete_device(id, CALL_MAX)).await
+    let tailscale = paced(tailscale, permit);
+    change(&tailscale, permit, || tailscale.delete_device(id, CALL_MAX)).await
 }

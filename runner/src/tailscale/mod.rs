@@ -93,6 +93,8 @@ pub(crate) struct Tailscale {
     token: Arc<Mutex<Option<Token>>>,
     pace: Pace,
     lease: Option<Lease>,
+    /// Whether a refused call is given back instead of being made again at once.
+    gives_back: bool,
 }
 
 impl std::fmt::Debug for Tailscale {
@@ -111,6 +113,7 @@ impl Tailscale {
             client_secret: secret.clone(),
             token: Arc::new(Mutex::new(None)),
             lease: None,
+            gives_back: false,
         }
     }
 
@@ -118,6 +121,19 @@ impl Tailscale {
     pub(crate) fn while_held(mut self, lease: Lease) -> Self {
         self.lease = Some(lease);
         self
+    }
+
+    /// The same client for whoever makes refused calls again at the pace of [`Self::until_look`].
+    pub(crate) fn giving_refusals_back(&self) -> Self {
+        Self {
+            gives_back: true,
+            ..self.clone()
+        }
+    }
+
+    /// Whether this error is a refusal that makes the next look wait.
+    pub(crate) fn refused(&self, error: &Error) -> bool {
+        error.kind == Kind::Later && !self.until_look().is_zero()
     }
 
     /// Sees to it that there is an access token, so that the next call is the change itself.
@@ -224,7 +240,7 @@ impl Tailscale {
     async fn read<T: DeserializeOwned>(&self, request: Request) -> Result<T, Error> {
         for _ in 0..REFUSED_READS_MAX {
             match self.read_once(request.clone()).await {
-                Err(error) if error.kind == Kind::Later && !self.until_look().is_zero() => {
+                Err(error) if self.refused(&error) => {
                     if !self.wait_to_look().await {
                         return Err(error);
                     }
@@ -262,7 +278,13 @@ impl Tailscale {
     /// time has passed, and whoever asked for it has to say anew that it may be made.
     async fn send(&self, request: Request) -> Result<Answer, Error> {
         let token = self.token().await?;
-        let answer = self.client.send(request.bearer(&token)).await?;
+        let request = request.bearer(&token);
+        let request = if self.gives_back {
+            request.keep(&[429])
+        } else {
+            request
+        };
+        let answer = self.client.send(request).await?;
         self.pace.learn(&answer);
         let sent = success(answer);
         if sent

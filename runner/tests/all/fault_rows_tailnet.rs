@@ -112,7 +112,7 @@ fn of_keys() -> Vec<Row> {
         row("T-F4", WHOLE, (8, 12), |sim| {
             refuse(sim, Method::POST, "/keys", 4);
         })
-        .met(|met| met.bent() == 4 && met.ended.took > Duration::from_secs(20)),
+        .met(|met| met.bent() == 4 && met.ended.took > Duration::from_mins(3)),
         row("T-F4", WHOLE, (8, 12), |sim| {
             device(sim, NAME, false);
             refuse(sim, Method::DELETE, "/device/", 2);
