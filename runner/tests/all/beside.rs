@@ -40,13 +40,16 @@ const PROGRESS: [(Progress, u64); 3] = [
 const AT_ONCE: usize = 12;
 /// An end is looked for from here on.
 const FROM: Duration = Duration::from_secs(5);
-/// The runner notices within this, on a busy machine too: no look at actions comes so soon after an
-/// end.
+/// The runner notices within this, on a busy machine too. A wait that takes longer than
+/// [`FIRST_LOOK`] has no look at actions so soon after its end, so that it was the tailnet that
+/// showed it.
 const LOST_MAX: Duration = Duration::from_secs(8);
 /// Both notice within a second and a half, and look at least every two seconds: what took longer
 /// was the machine standing still, and one such moment must not decide.
 const IN_FACT_MAX: Duration = Duration::from_millis(1_500);
 const SPAN_MAX: f64 = 2.0;
+/// The first look at actions.
+const FIRST_LOOK: u64 = 12_000;
 /// Longest wait for either client, on a busy machine too.
 const WAIT_MAX: Duration = Duration::from_mins(2);
 
@@ -199,7 +202,7 @@ async fn the_runner_loses_less_than_hetzners_client_with_fewer_calls() {
         // One and a half a second at most.
         let most = usize::try_from(whole * 3 / 2000).unwrap() + 5;
         assert!(runner.tailnet_calls <= most, "{runner:?}");
-        assert!(runner.lost < LOST_MAX, "{runner:?}");
+        assert!(whole < FIRST_LOOK || runner.lost < LOST_MAX, "{runner:?}");
         let [ours, theirs] = lost.entry(format!("{progress:?}")).or_default();
         ours.add(&runner);
         theirs.add(&python);
