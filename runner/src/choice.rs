@@ -20,43 +20,71 @@ pub(crate) struct Candidate {
     pub(crate) is_wished: bool,
 }
 
-/// For each location in turn: the wished type where it is sold, then the cheapest shared x86
-/// types that are big enough.
-pub(crate) fn candidates(types: &[ServerType], wished: &str, zone: &[String]) -> Vec<Candidate> {
-    let share = CANDIDATES_MAX / zone.len().max(1);
-    zone.iter()
-        .flat_map(|location| at(types, wished, location).into_iter().take(share))
-        .collect()
+/// What there is to choose from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// Best first.
+    pub(crate) candidates: Vec<Candidate>,
+    /// Something that would be among them is just out of stock.
+    pub(crate) may_be_back: bool,
 }
 
-fn at(types: &[ServerType], wished: &str, location: &str) -> Vec<Candidate> {
-    let mut sold: Vec<(bool, f64, &str)> = types
-        .iter()
-        .filter_map(|kind| {
-            let place = kind.locations.iter().find(|place| place.name == location)?;
-            let big_enough = kind.cores >= CORES_MIN && kind.memory_gb >= MEMORY_GB_MIN;
-            let is_wished = kind.name == wished;
-            let taken = is_wished || (kind.shared_x86 && big_enough && place.leaves.is_none());
-            (place.available && taken).then_some((
-                !is_wished,
-                place.price_monthly,
-                kind.name.as_str(),
-            ))
-        })
-        .collect();
-    sold.sort_by(|one, other| {
-        one.0
-            .cmp(&other.0)
-            .then(one.1.total_cmp(&other.1))
-            .then(one.2.cmp(other.2))
+/// For each location in turn: the wished type where it is sold, then the cheapest shared x86
+/// types that are big enough.
+pub(crate) fn choice(types: &[ServerType], wished: &str, zone: &[String]) -> Choice {
+    let share = CANDIDATES_MAX / zone.len().max(1);
+    let all: Vec<Vec<Sold>> = zone.iter().map(|place| at(types, wished, place)).collect();
+    let may_be_back = all.iter().flatten().any(|one| !one.now && one.stays);
+    let candidates = all.into_iter().flat_map(|mut here| {
+        here.retain(|one| one.now);
+        here.sort_by(|one, other| {
+            one.stands_in()
+                .cmp(&other.stands_in())
+                .then(one.price.total_cmp(&other.price))
+                .then(one.candidate.server_type.cmp(&other.candidate.server_type))
+        });
+        here.into_iter().take(share).map(|one| one.candidate)
     });
-    sold.into_iter()
-        .map(|(is_another, _, name)| Candidate {
-            server_type: name.to_owned(),
-            location: location.to_owned(),
-            is_wished: !is_another,
+    Choice {
+        candidates: candidates.collect(),
+        may_be_back,
+    }
+}
+
+/// A candidate that is, or was, sold at a location.
+struct Sold {
+    candidate: Candidate,
+    price: f64,
+    /// In stock.
+    now: bool,
+    /// No end of its sale is announced.
+    stays: bool,
+}
+
+impl Sold {
+    const fn stands_in(&self) -> bool {
+        !self.candidate.is_wished
+    }
+}
+
+fn at(types: &[ServerType], wished: &str, location: &str) -> Vec<Sold> {
+    let sold = types.iter().filter_map(|kind| {
+        let place = kind.locations.iter().find(|place| place.name == location)?;
+        let big_enough = kind.cores >= CORES_MIN && kind.memory_gb >= MEMORY_GB_MIN;
+        let (is_wished, stays) = (kind.name == wished, place.leaves.is_none());
+        let taken = is_wished || (kind.shared_x86 && big_enough && stays);
+        taken.then(|| Sold {
+            candidate: Candidate {
+                server_type: kind.name.clone(),
+                location: location.to_owned(),
+                is_wished,
+            },
+            price: place.price_monthly,
+            now: place.available,
+            stays,
         })
-        .collect()
+    });
+    sold.collect()
 }
 
 #[cfg(test)]
@@ -95,7 +123,7 @@ mod tests {
 
     fn names(types: &[ServerType], wished: &str, zone: &[&str]) -> Vec<String> {
         let zone: Vec<String> = zone.iter().map(|name| (*name).to_owned()).collect();
-        let found = candidates(types, wished, &zone);
+        let found = choice(types, wished, &zone).candidates;
         found
             .iter()
             .map(|one| format!("{}@{}", one.server_type, one.location))
@@ -124,6 +152,12 @@ mod tests {
         types[2].locations[0].available = false;
         types[3].locations[0].leaves = Some("2027-01-01T00:00:00Z".to_owned());
         assert_eq!(names(&types, "cpx11", &["fsn1"]), Vec::<String>::new());
+        let may_be_back = |wished, place: &str| {
+            let zone = [place.to_owned()];
+            choice(&types, wished, &zone).may_be_back
+        };
+        assert!(may_be_back("cpx11", "fsn1"), "cx23 would do");
+        assert!(!may_be_back("cpx11", "ash"), "all is in stock");
         assert_eq!(
             names(&types, "cx33", &["fsn1"]),
             ["cx33@fsn1"],
@@ -156,7 +190,7 @@ mod tests {
                 place.available = available;
             }
             let zone = ["fsn1".to_owned(), "nbg1".to_owned()];
-            for one in candidates(&types, "cpx11", &zone) {
+            for one in choice(&types, "cpx11", &zone).candidates {
                 let kind = types.iter().find(|kind| kind.name == one.server_type).unwrap();
                 let place = kind.locations.iter().find(|place| place.name == one.location);
                 prop_assert!(place.unwrap().available);

@@ -3,7 +3,7 @@
 
 use crate::{
     actions::Actions,
-    choice::Candidate,
+    choice::Choice,
     hetzner::{Hetzner, Server},
     lease::{Halt, Lease, Trouble},
     made::Ledger,
@@ -69,8 +69,8 @@ pub(crate) struct Work {
     pub(crate) confirmed: Option<Inventory>,
     /// Addresses of the servers that were deleted: they must have gone with them.
     pub(crate) addresses: Vec<u64>,
-    /// What to try, best first.
-    pub(crate) candidates: Vec<Candidate>,
+    /// What to try.
+    pub(crate) choice: Choice,
     /// When the server was asked for.
     pub(crate) asked_at: Option<Instant>,
     /// Actions to wait for; none when the create's answer was lost.

@@ -55,6 +55,14 @@ pub(crate) fn short_pause(looks: u32) -> Duration {
     Duration::from_millis(500).saturating_mul(1 << looks.min(3))
 }
 
+/// Pause after so many refusals of a change between which looks were answered, so that the rate
+/// budget has no reason to wait.
+pub(crate) fn refusal_pause(refusals: u32) -> Duration {
+    Duration::from_secs(2)
+        .saturating_mul(1 << refusals.min(8))
+        .min(Duration::from_secs(48))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 
 use super::Finding;
 use crate::{
-    choice::candidates,
+    choice::choice,
     hetzner::{Error, Firewall, Hetzner, Kind, ServerType},
     region,
     settings::Told,
@@ -103,7 +103,7 @@ fn server_type(told: &Told, types: &[ServerType]) -> Finding {
         let text = format!("Hetzner knows no server type {wished}; set another, or none");
         return Finding::wrong(SERVER_TYPE, text);
     }
-    let list = candidates(types, wished, &zone);
+    let list = choice(types, wished, &zone).candidates;
     if let Some(one) = list.iter().find(|one| &one.server_type == wished) {
         let text = format!("{wished} is sold at {}", one.location);
         return Finding::ok(SERVER_TYPE, text);
@@ -133,7 +133,7 @@ fn server_type(told: &Told, types: &[ServerType]) -> Finding {
 async fn image(told: &Told, types: &[ServerType], hetzner: &Hetzner) -> Finding {
     let wished = &told.hetzner.image;
     let (location, _) = region::location(&told.region);
-    let list = candidates(types, &told.hetzner.server_type, &region::zone(location));
+    let list = choice(types, &told.hetzner.server_type, &region::zone(location)).candidates;
     let first = list.first();
     let kind = first.and_then(|one| types.iter().find(|kind| kind.name == one.server_type));
     match hetzner.image(wished).await {

@@ -42,9 +42,8 @@ impl Kind {
             (_, "resource_limit_exceeded") => Self::Limit,
             (404, "not_found") => Self::NotFound,
             (_, "invalid_input") if text.contains("unsupported location") => Self::Unavailable,
-            (..=499, "maintenance" | "rate_limit_exceeded" | "service_error") | (429, _) => {
-                Self::Later
-            }
+            (_, "maintenance" | "rate_limit_exceeded" | "unavailable" | "service_error")
+            | (429, _) => Self::Later,
             // Not Hetzner's own answer: what stands before it, or a firewall on the way, may
             // answer with a page of any status.
             (500..=599, _) | (400..=499, "") => Self::Doubt,
@@ -86,6 +85,10 @@ pub(crate) struct Error {
     pub(crate) kind: Kind,
     /// Refused for now: a call that changes nothing may be made again after a while.
     pub(crate) refused: bool,
+    /// It may have been done all the same: no answer, or one of whatever stands before Hetzner.
+    pub(crate) may_be_done: bool,
+    /// The fields of the request that were found wrong (Hetzner: `details.fields`).
+    pub(crate) wrong: Vec<String>,
     pub(crate) text: String,
 }
 
@@ -106,6 +109,8 @@ impl From<Failure> for Error {
         Self {
             kind,
             refused: kind == Kind::Later,
+            may_be_done: kind == Kind::Doubt,
+            wrong: Vec::new(),
             text: failure.to_string(),
         }
     }
@@ -132,12 +137,12 @@ impl Error {
         let body = serde_json::from_slice::<Envelope>(answer.body())
             .map(|found| found.error)
             .ok();
-        let (code, text) = match body {
-            Some(body) => (
-                body.code,
-                format!("{}{}", body.message, fields(body.details.as_ref())),
-            ),
-            None => (String::new(), "no reason given".to_owned()),
+        let (code, text, wrong) = match body {
+            Some(body) => {
+                let (wrong, said) = fields(body.details.as_ref());
+                (body.code, format!("{}{said}", body.message), wrong)
+            }
+            None => (String::new(), "no reason given".to_owned(), Vec::new()),
         };
         let mut facts = String::new();
         if !code.is_empty() {
@@ -150,6 +155,8 @@ impl Error {
         Self {
             kind,
             refused: kind == Kind::Later || answer.status() == 503,
+            may_be_done: kind == Kind::Doubt || answer.status() >= 500,
+            wrong,
             text: answer.complaint_with(&text, &facts).to_string(),
         }
     }
@@ -159,6 +166,8 @@ impl Error {
         Self {
             kind: Kind::Doubt,
             refused: false,
+            may_be_done: true,
+            wrong: Vec::new(),
             text: complaint.to_string(),
         }
     }
@@ -170,30 +179,29 @@ impl Error {
         Self {
             kind: Kind::Doubt,
             refused: false,
+            may_be_done: true,
+            wrong: Vec::new(),
             text: format!("the answer to {what} names no action"),
         }
     }
 }
 
-/// `details.fields` of `invalid_input`: which field and what is wrong with it.
-fn fields(details: Option<&serde_json::Value>) -> String {
-    let Some(list) = details.and_then(|details| details.get("fields")?.as_array()) else {
-        return String::new();
-    };
-    list.iter()
-        .filter_map(|field| {
-            let name = field.get("name")?.as_str()?;
-            let messages = field
-                .get("messages")
-                .and_then(|messages| messages.as_array());
-            let texts: Vec<&str> = messages
-                .into_iter()
-                .flatten()
-                .filter_map(|text| text.as_str())
-                .collect();
-            Some(format!(" [{name}: {}]", texts.join(", ")))
-        })
-        .collect()
+/// `details.fields` of `invalid_input`: the fields' names, and what is wrong with each.
+fn fields(details: Option<&serde_json::Value>) -> (Vec<String>, String) {
+    let list = details.and_then(|details| details.get("fields")?.as_array());
+    let found = list.into_iter().flatten().filter_map(|field| {
+        let name = field.get("name")?.as_str()?;
+        let messages = field
+            .get("messages")
+            .and_then(|messages| messages.as_array());
+        let texts: Vec<&str> = messages
+            .into_iter()
+            .flatten()
+            .filter_map(|text| text.as_str())
+            .collect();
+        Some((name.to_owned(), format!(" [{name}: {}]", texts.join(", "))))
+    });
+    found.unzip()
 }
 
 #[cfg(test)]
@@ -240,7 +248,7 @@ mod tests {
             (429, "", "", Kind::Later),
             (500, "server_error", "", Kind::Doubt),
             (502, "", "", Kind::Doubt),
-            (503, "unavailable", "", Kind::Doubt),
+            (503, "unavailable", "", Kind::Later),
             (504, "timeout", "", Kind::Doubt),
         ] {
             assert_eq!(Kind::of(status, code, text), kind, "{status} {code} {text}");
@@ -257,8 +265,13 @@ mod tests {
     #[test]
     fn fields_are_named() {
         let details = serde_json::json!({"fields": [{"name": "image", "messages": ["no", "way"]}]});
-        assert_eq!(fields(Some(&details)), " [image: no, way]");
-        assert_eq!(fields(Some(&serde_json::json!({}))), "");
-        assert_eq!(fields(None), "");
+        let (wrong, said) = fields(Some(&details));
+        assert_eq!(
+            (wrong, &*said),
+            (vec!["image".to_owned()], " [image: no, way]")
+        );
+        for nothing in [Some(&serde_json::json!({})), None] {
+            assert_eq!(fields(nothing), (Vec::new(), String::new()));
+        }
     }
 }

@@ -2,11 +2,12 @@
 //! It must not make a server.
 
 use crate::{
-    choice::candidates,
+    choice::choice,
     hetzner::Kind,
     lease::{Halt, Trouble},
     region,
     run::Run,
+    schedule::refusal_pause,
 };
 use contract::ErrorClass;
 
@@ -27,8 +28,8 @@ pub(crate) async fn choose(run: &mut Run) -> Result<(), Halt> {
         .clone()
         .unwrap_or_else(|| run.cloud.hetzner.server_type.clone());
     let types = run.hetzner.server_types().await?;
-    run.work.candidates = candidates(&types, &wished_type, &region::zone(&location));
-    let Some(first) = run.work.candidates.first() else {
+    run.work.choice = choice(&types, &wished_type, &region::zone(&location));
+    let Some(first) = run.work.choice.candidates.first() else {
         let text = format!(
             "neither {wished_type} nor a shared x86 type with 2 cores and 4 GB is sold at \
              {location} or elsewhere in its zone just now"
@@ -108,10 +109,11 @@ async fn firewall(run: &Run) -> Result<u64, Halt> {
                 if let Some(found) = run.hetzner.firewall_named(&name).await? {
                     return Ok(found.id);
                 }
-                if !error.refused || refusals >= REFUSALS_MAX {
+                if !error.refused || refusals == REFUSALS_MAX {
                     return Err(error.into());
                 }
                 refusals += 1;
+                run.lease.pause(refusal_pause(refusals)).await?;
             }
             Err(error) if error.kind == Kind::Later && refusals < REFUSALS_MAX => refusals += 1,
             Err(error) => return Err(error.into()),

@@ -5,11 +5,11 @@
 use crate::{
     choice::Candidate,
     cloud_init::user_data,
-    hetzner::{Created, Kind, NewServer, Server},
+    hetzner::{Created, Error, Kind, NewServer, Server},
     lease::{Halt, Trouble},
     made::Made,
     run::Run,
-    schedule::short_pause,
+    schedule::{refusal_pause, short_pause},
     steps::{
         look::{self, Holder},
         remove::{self, Wait},
@@ -38,7 +38,11 @@ enum Asked {
     /// another may.
     Unfit(String),
     /// The name is taken or the answer is lost: look.
-    Unclear(String),
+    Unclear {
+        why: String,
+        /// The answer was that of a refusal for now.
+        is_refusal: bool,
+    },
     /// Surely not made; may work later.
     Later(String),
 }
@@ -48,8 +52,11 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
     if run.work.adopted || run.made.all().server.is_some() {
         return Ok(());
     }
-    let mut candidates = run.work.candidates.clone();
-    let mut refused = Refused::default();
+    let mut candidates = run.work.choice.candidates.clone();
+    let mut refused = Refused {
+        texts: Vec::new(),
+        may_pass: run.work.choice.may_be_back,
+    };
     let mut last = String::new();
     let mut rounds = 0;
     let mut refusals = 0;
@@ -64,13 +71,7 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
         } = &candidate;
         match ask(run, &candidate).await? {
             Asked::Made(created) => {
-                let id = created.server.id;
-                run.actions.remark(
-                    "Type and location",
-                    &format!("{server_type} at {location}, server {id}"),
-                );
-                run.work.actions = created.actions;
-                run.note_server(&created.server);
+                note_made(run, created, &candidate);
                 return Ok(());
             }
             Asked::NotHere(why) => {
@@ -88,7 +89,7 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
                 candidates.retain(|one| one.server_type != *server_type);
                 continue;
             }
-            Asked::Unclear(why) => {
+            Asked::Unclear { why, is_refusal } => {
                 run.actions.line(&format!("unclear: {why}"));
                 last = why;
                 if let Some(server) = settle(run).await? {
@@ -96,6 +97,11 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
                         .line(&format!("server {} is ours, adopted", server.id));
                     run.note_server(&server);
                     return Ok(());
+                }
+                if is_refusal && refusals < REFUSALS_MAX {
+                    refusals += 1;
+                    run.lease.pause(refusal_pause(refusals)).await?;
+                    continue;
                 }
             }
             // Such a refusal costs no round: how long to wait is the budget's matter.
@@ -113,11 +119,20 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
     Err(Trouble::transient(format!("no server after {ROUNDS_MAX} rounds: {last}")).into())
 }
 
+fn note_made(run: &mut Run, created: Created, candidate: &Candidate) {
+    let text = format!(
+        "{} at {}, server {}",
+        candidate.server_type, candidate.location, created.server.id
+    );
+    run.actions.remark("Type and location", &text);
+    run.work.actions = created.actions;
+    run.note_server(&created.server);
+}
+
 /// Why no candidate was taken.
-#[derive(Default)]
 struct Refused {
     texts: Vec<String>,
-    /// One of them may be to be had later.
+    /// Something else may be to be had later.
     may_pass: bool,
 }
 
@@ -165,22 +180,39 @@ async fn ask(run: &mut Run, candidate: &Candidate) -> Result<Asked, Halt> {
     let asked = run.hetzner.create_server(&new).await;
     run.made.change(|made| match &asked {
         Err(error) if error.kind == Kind::NameTaken => made.name_taken = true,
-        Err(error) if error.kind == Kind::Doubt => {}
+        Err(error) if error.may_be_done => {}
         Ok(_) | Err(_) => made.server_in_doubt = doubted,
     });
     match asked {
         Ok(created) => Ok(Asked::Made(created)),
         Err(error) => match error.kind {
             Kind::Unavailable => Ok(Asked::NotHere(error.to_string())),
-            Kind::NameTaken | Kind::Doubt => Ok(Asked::Unclear(error.to_string())),
+            Kind::NameTaken | Kind::Doubt => Ok(Asked::Unclear {
+                why: error.to_string(),
+                is_refusal: error.refused,
+            }),
             Kind::Busy | Kind::Later => Ok(Asked::Later(error.to_string())),
-            Kind::Refused if !candidate.is_wished => Ok(Asked::Unfit(error.to_string())),
+            Kind::Refused if !candidate.is_wished && is_about_the_type(&error) => {
+                Ok(Asked::Unfit(error.to_string()))
+            }
             // What is not found is something that the request names: asking again is no use.
             Kind::Limit | Kind::Denied | Kind::Refused | Kind::NotFound => {
                 Err(Trouble::permanent(error.to_string()).into())
             }
         },
     }
+}
+
+/// Whether another type may be accepted: the image does not fit this one, or it is none any more.
+/// Where Hetzner names no field its words tell.
+fn is_about_the_type(error: &Error) -> bool {
+    if error.wrong.is_empty() {
+        return ["disk", "architecture", "server type"]
+            .iter()
+            .any(|word| error.text.contains(word));
+    }
+    let mut wrong = error.wrong.iter();
+    wrong.any(|field| field == "image" || field == "server_type")
 }
 
 /// Looks what a lost answer left, or what holds the name: our own server is ours (its key is the

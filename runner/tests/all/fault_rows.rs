@@ -129,11 +129,18 @@ fn of_lost_creates() -> Vec<Row> {
             bend_create(sim, Effect::ReplyReplaced { status: 502, body });
         })
         .met(struck),
-        row("H-F1", WHOLE, (8, 9), |sim| {
+        row("H-F1", WHOLE, (11, 11), |sim| {
             let body = FaultBody::error("unavailable", "not now");
             bend_create(sim, Effect::ReplyReplaced { status: 503, body });
         })
-        .met(|met| struck(met) && creates(met, 409) == 0),
+        .met(struck),
+        // It is looked for although the next one is surely refused.
+        row("H-F1", permanent("no more"), (13, 11), |sim| {
+            let body = FaultBody::error("unavailable", "not now");
+            bend_create(sim, Effect::ReplyReplaced { status: 503, body });
+            bend_create(sim, Effect::refuse(403, "forbidden", "no more"));
+        })
+        .met(|met| met.bent() == 2),
         row("H-F1", WHOLE, (10, 11), |sim| {
             bend_create(sim, Effect::CutBefore);
         })
@@ -294,6 +301,11 @@ fn of_actions() -> Vec<Row> {
             bend(sim, Vendor::Hetzner, Method::POST, "/poweron", locked);
         })
         .met(|met| met.answered(Vendor::Hetzner, &Method::POST, "/poweron", 201) == 1),
+        // So is one that was taken and had no effect.
+        row("H-F9", WHOLE, (14, 170), |sim| {
+            sim.turn(Knob::StartLeavesOff(2));
+        })
+        .met(|met| met.answered(Vendor::Hetzner, &Method::POST, "/poweron", 201) == 2),
         row("H-F9", WHOLE, (12, 80), |sim| {
             sim.turn(Knob::ActionsVanish(true));
             sim.turn(Knob::StartLeavesOff(1));

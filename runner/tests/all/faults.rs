@@ -163,6 +163,42 @@ async fn a_type_that_nobody_asked_for_gives_way_when_it_does_not_fit() {
     assert_eq!(creates.len(), 3, "once for each type that is sold");
 }
 
+/// An arm image while arm is out of stock: no type that stands in fits, and the wished one comes
+/// back.
+#[tokio::test]
+async fn a_type_that_is_out_of_stock_and_has_no_other_is_a_matter_of_capacity() {
+    let mut config = quick();
+    config.hetzner.catalog.images.push(Image {
+        id: 250_000_003,
+        name: None,
+        architecture: "arm".to_owned(),
+        disk: 40,
+    });
+    for kind in &mut config.hetzner.catalog.server_types {
+        let places = kind.sold_at.iter_mut();
+        places.for_each(|place| place.available &= kind.architecture != "arm");
+    }
+    let mut stage = Stage::with(config).await;
+    stage.set("REGION", "eu-central");
+    stage.set("HETZNER_IMAGE", "250000003");
+    stage.set("HETZNER_SERVER_TYPE", "cax11");
+    let (class, step) = (ErrorClass::Capacity, "create_server");
+    fails(&stage, class, step, "architecture").await;
+}
+
+/// Whatever type is asked for, it is refused for the same reason.
+#[tokio::test]
+async fn another_mistake_of_the_request_is_not_tried_with_every_type() {
+    let mut stage = Stage::new().await;
+    stage.set("REGION", "eu-central");
+    stage.set("HETZNER_SSH_KEY_ID", "99");
+    let (class, step) = (ErrorClass::Permanent, "create_server");
+    fails(&stage, class, step, "SSH key not found").await;
+    let world = stage.world();
+    let creates = world.calls_to(Vendor::Hetzner, &Method::POST, "/servers");
+    assert_eq!(creates.len(), 1);
+}
+
 #[tokio::test]
 async fn a_device_whose_key_will_expire_is_warned_about() {
     let stage = Stage::new().await;

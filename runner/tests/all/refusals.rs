@@ -92,6 +92,80 @@ async fn half_a_minute_of_refusals_is_waited_out() {
     }
 }
 
+/// Refuses what makes something, from the first call on, for so long.
+fn refused_making(lab: &Lab, path: &'static str, effect: &Effect, span: Duration) -> Gate {
+    let (sim, began) = (lab.sim.clone(), Instant::now());
+    let mut fault = Fault::every(Vendor::Hetzner, effect.clone());
+    (fault.method, fault.path_contains) = (Some(Method::POST), path.to_owned());
+    sim.add_fault(fault);
+    Arc::new(move |_| {
+        if began.elapsed() >= span {
+            sim.clear_faults();
+        }
+        Box::pin(std::future::ready(()))
+    })
+}
+
+/// Reads work meanwhile, so that the rate budget has no reason to wait.
+#[tokio::test(start_paused = true)]
+async fn creates_that_are_refused_for_minutes_are_made_all_the_same() {
+    for effect in refusals() {
+        for path in ["/servers", "/firewalls"] {
+            for span in [15, 60, 100] {
+                let lab = Lab::new();
+                let gate = refused_making(&lab, path, &effect, Duration::from_secs(span));
+                let ended = lab.run(&provision().gate(gate)).await;
+                let what = format!("{effect:?}, {path} for {span} s");
+                assert_eq!(ended.end, End::Done, "{what}: {:#?}", ended.last());
+                assert_eq!(lab.incomplete(1), None, "{what}");
+                let asked = lab
+                    .sim
+                    .world()
+                    .calls
+                    .iter()
+                    .filter(|call| call.bent)
+                    .count();
+                println!("{what}: refused {asked} times, {:?}", ended.took);
+                assert!(asked <= 6, "{what}: {asked}");
+                assert!(ended.took < Duration::from_secs(span + 80), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_refused_without_end_is_asked_for_rarely_and_named() {
+    for (asked, longest) in [("0", 100), ("1", 100), ("60", 400)] {
+        let lab = Lab::new();
+        let refusal = Effect::Answer {
+            status: 429,
+            headers: vec![("Retry-After".to_owned(), asked.to_owned())],
+            body: FaultBody::error("", "slow"),
+        };
+        let mut fault = Fault::every(Vendor::Tailscale, refusal);
+        (fault.method, fault.path_contains) = (Some(Method::POST), "/keys".to_owned());
+        lab.sim.add_fault(fault);
+        let ended = lab.run(&provision()).await;
+        assert_eq!(ended.end, End::Failed);
+        let error = ended.last().error.clone().unwrap();
+        assert!(
+            error.contains("Tailscale") && error.contains("429"),
+            "{error}"
+        );
+        let calls = lab
+            .sim
+            .world()
+            .calls_to(Vendor::Tailscale, &Method::POST, "/keys")
+            .len();
+        assert!(calls <= 6, "{asked}: {calls}");
+        assert!(
+            ended.took < Duration::from_secs(longest),
+            "{:?}",
+            ended.took
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn refusals_without_end_are_asked_about_rarely() {
     for effect in refusals() {

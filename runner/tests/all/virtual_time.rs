@@ -163,6 +163,36 @@ async fn sixty_runners_share_a_budget_of_sixty_calls() {
     }
 }
 
+/// What is paid for goes first, and the proof that nothing is left still comes in time.
+#[tokio::test(start_paused = true)]
+async fn sixty_destroys_end_on_a_budget_of_sixty_calls() {
+    let mut config = slow(7);
+    config.hetzner.delete_delay = DelayRange::millis(1_000, 10_000);
+    let lab = Lab::with(config);
+    lab.believes_all();
+    sixty(&lab, 7).await;
+    lab.sim.turn(Knob::HetznerRemaining(60));
+    let (before, _) = lab.hetzner_calls();
+    let mut runs = JoinSet::new();
+    for number in 0..60_u64 {
+        let lab = lab.clone();
+        let mut destroy = Attempt::new(Operation::Destroy, 2);
+        destroy.agent = format!("0191b2c4-0000-7000-8000-{number:012x}");
+        destroy.job = destroy.agent.replace("-7000-", "-7002-");
+        destroy.seed = 700 + number;
+        runs.spawn(async move { lab.run(&destroy).await });
+    }
+    let mut longest = Duration::ZERO;
+    while let Some(run) = runs.join_next().await {
+        let ended = run.unwrap();
+        assert_eq!(ended.end, End::Done, "{:#?}", ended.reports.last());
+        longest = longest.max(ended.took);
+    }
+    let (calls, _) = lab.hetzner_calls();
+    println!("{} calls, longest {longest:?}", calls - before);
+    assert_eq!(lab.unclean(), None);
+}
+
 /// Tailscale's limits are not published: a run that meets them slows down. That sixty begin in
 /// one moment cannot be helped; what they look for afterwards is hardly refused any more.
 #[tokio::test(start_paused = true)]
