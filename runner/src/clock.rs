@@ -1,5 +1,5 @@
-//! The wall clock, handed in. Only the time stamp of a report uses it; everything else counts on
-//! the monotonic clock.
+//! The wall clock, handed in. Only what others count by it uses it: the time stamp of a report, how
+//! old a job or an action is. Everything else counts on the monotonic clock.
 
 use std::{fmt, sync::Arc};
 

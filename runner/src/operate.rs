@@ -170,6 +170,7 @@ pub async fn operate(
         spec,
         lease: lease.clone(),
         reporter: reporter.clone(),
+        clock: world.clock.clone(),
         actions: Arc::clone(&world.actions),
         made: made.clone(),
         work: Work::default(),

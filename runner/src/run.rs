@@ -4,6 +4,7 @@
 use crate::{
     actions::Actions,
     choice::Choice,
+    clock::Clock,
     hetzner::{Hetzner, Server},
     lease::{Halt, Lease, Trouble},
     made::Ledger,
@@ -34,6 +35,7 @@ pub(crate) struct Run {
     pub(crate) tailscale: Tailscale,
     pub(crate) lease: Lease,
     pub(crate) reporter: Reporter,
+    pub(crate) clock: Clock,
     pub(crate) actions: Arc<Actions>,
     pub(crate) made: Ledger,
     pub(crate) work: Work,

@@ -50,6 +50,8 @@ pub(crate) struct Action {
     pub(crate) state: ActionState,
     /// Percent; may jump or stay at 0.
     pub(crate) progress: u64,
+    /// Unix seconds.
+    pub(crate) started: Option<i64>,
 }
 
 /// How far an action is.
@@ -200,7 +202,7 @@ impl Hetzner {
         existing(read.await).map(of_one)
     }
 
-    /// Makes a server. Not idempotent: an error of kind [`Kind::Doubt`] says it may exist.
+    /// Makes a server. Not idempotent: [`Error::may_be_done`] says whether it may exist.
     pub(crate) async fn create_server(&self, new: &NewServer<'_>) -> Result<Created, Error> {
         let request = self.post("/servers").json(&wire::CreateBody::from(new));
         let body: wire::Created = self.read(request).await?;

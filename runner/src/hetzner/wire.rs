@@ -4,6 +4,7 @@
 use crate::hetzner::{Action, ActionState, Firewall, Location, NewServer, Server, ServerType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 #[derive(Deserialize)]
 pub(super) struct Page<T> {
@@ -131,6 +132,8 @@ pub(super) struct ActionBody {
     #[serde(default)]
     progress: u64,
     #[serde(default)]
+    started: Option<String>,
+    #[serde(default)]
     error: Option<ActionError>,
 }
 
@@ -152,11 +155,14 @@ impl From<ActionBody> for Action {
             _ => ActionState::Running,
         };
         let progress = body.progress.min(100);
+        let started = body.started.as_deref();
+        let started = started.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
         Self {
             id: body.id,
             command: body.command,
             state,
             progress,
+            started: started.map(OffsetDateTime::unix_timestamp),
         }
     }
 }

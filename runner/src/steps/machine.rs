@@ -202,7 +202,7 @@ async fn watch_device(run: &mut Run) -> Result<(), Halt> {
 }
 
 /// Waits for the device. A server that stands still is looked at: one that was left off is
-/// powered on once, one that vanished ends the attempt.
+/// powered on, one that vanished ends the attempt.
 pub(crate) async fn await_device(run: &mut Run) -> Result<(), Halt> {
     let began = run.work.asked_at.unwrap_or_else(Instant::now);
     let mut next_server_look = (began.elapsed() + SERVER_LOOK).max(began.elapsed() * 3);
@@ -264,6 +264,7 @@ mod tests {
             command: "create_server".to_owned(),
             state,
             progress,
+            started: None,
         }
     }
 

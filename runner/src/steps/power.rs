@@ -18,10 +18,12 @@ use tokio::time::Instant;
 
 /// What is waited for while no device is there.
 const TO_APPEAR: &str = "the device to appear";
+/// The action of a start, also of one with `poweron` (Hetzner's word).
+const START: &str = "start_server";
 /// Actions that tell how a server was last powered (Hetzner's words).
 const POWER: [&str; 6] = [
     "create_server",
-    "start_server",
+    START,
     "reboot_server",
     "reset_server",
     "stop_server",
@@ -64,16 +66,28 @@ pub(crate) async fn start(run: &mut Run) -> Result<(), Halt> {
         run.lease.pause(short_pause(round)).await?;
         before = power(run).await?;
     }
-    let lags = before == Power::Off && may_lag(run).await?;
-    run.work.device_lags_until = lags.then(|| Instant::now() + DEVICE_MAX);
+    let longest = match before {
+        Power::Off => DEVICE_MAX,
+        Power::OffUntilStarted { since } => {
+            let gone = since.map_or(0, |since| run.clock.unix_seconds().saturating_sub(since));
+            DEVICE_MAX.saturating_sub(Duration::from_secs(u64::try_from(gone).unwrap_or(0)))
+        }
+        Power::GoingOff | Power::On => Duration::ZERO,
+    };
+    let lags = !longest.is_zero() && may_lag(run).await?;
+    run.work.device_lags_until = lags.then(|| Instant::now() + longest);
     reach(run, "running", || "poweron").await
 }
 
 /// How the machine is powered before it is told anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Power {
-    /// It is off, or was before its last start, or nobody knows.
+    /// It is off, or nobody knows.
     Off,
+    /// It was started after it had been off, since this unix second.
+    OffUntilStarted {
+        since: Option<i64>,
+    },
     /// It is not off, although the last that was asked of it is to go off.
     GoingOff,
     On,
@@ -84,15 +98,20 @@ async fn power(run: &Run) -> Result<Power, Halt> {
         return Ok(Power::Off);
     }
     let actions = match run.hetzner.newest_actions(found(run)?).await {
-        Err(error) if may_pass(error.kind) || error.kind == Kind::NotFound => Vec::new(),
+        Err(error) if may_pass(error.kind) || error.kind == Kind::NotFound => {
+            return Ok(Power::Off);
+        }
         read => read?,
     };
-    let commands = actions.iter().map(|one| &*one.command);
-    let mut newest = commands.filter(|command| POWER.contains(command));
-    Ok(match (newest.next(), newest.next()) {
-        (Some(last), _) if OFF.contains(&last) => Power::GoingOff,
-        (_, Some(before)) if OFF.contains(&before) => Power::Off,
-        _ => Power::On,
+    let asked = actions.iter().filter(|one| POWER.contains(&&*one.command));
+    let mut asked = asked.peekable();
+    let is_started = asked.peek().is_some_and(|one| one.command == START);
+    // Several starts in a row may have been needed.
+    let before = asked.find(|one| one.command != START);
+    Ok(match before.filter(|one| OFF.contains(&&*one.command)) {
+        None => Power::On,
+        Some(_) if !is_started => Power::GoingOff,
+        Some(off) => Power::OffUntilStarted { since: off.started },
     })
 }
 

@@ -102,6 +102,7 @@ fn run(sim: &Sim, operation: Operation, fence: i64) -> Run {
         clock: Clock::new(move || clock.unix_seconds()),
         made: made.clone(),
     };
+    let clock = post.clock.clone();
     let (hetzner, tailscale) = (&cloud.hetzner, &cloud.tailscale);
     Run {
         hetzner: Hetzner::new(client.clone(), &hetzner.url, &hetzner.token)
@@ -116,6 +117,7 @@ fn run(sim: &Sim, operation: Operation, fence: i64) -> Run {
         cloud,
         spec: Spec::default(),
         reporter: Reporter::start(post, lease.clone(), &Handle::current()),
+        clock,
         lease,
         actions: Arc::new(Actions::new(
             ActionsSettings::default(),

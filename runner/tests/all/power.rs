@@ -9,7 +9,7 @@ use http::Method;
 use runner::End;
 use sim::{DecoyDevice, Effect, Fault, Knob, Vendor};
 use std::{sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::time::{Instant, advance};
 
 /// A stopped machine whose next boot hangs.
 async fn stopped() -> Lab {
@@ -116,13 +116,22 @@ async fn stopped_and_shown(late: u64) -> Lab {
 /// was off.
 #[tokio::test(start_paused = true)]
 async fn a_device_of_a_machine_that_may_have_been_off_is_not_taken_for_a_machine() {
-    for fence in [3, 4] {
+    for (deaths, fence) in [(&[3][..], 3), (&[3], 4), (&[3, 4], 5)] {
         let lab = stopped_and_shown(90).await;
-        lab.dies_after(Attempt::new(Operation::Start, 3), "/poweron")
-            .await;
+        // A start that has no effect is followed by another.
+        let without_effect = deaths.len().saturating_sub(1);
+        lab.sim
+            .turn(Knob::StartLeavesOff(u32::try_from(without_effect).unwrap()));
+        for death in deaths {
+            let start = Attempt::new(Operation::Start, *death);
+            lab.dies_after(start, "/poweron").await;
+            advance(Duration::from_secs(10)).await;
+        }
+        assert_eq!(given(&lab, "/poweron"), deaths.len());
+        assert_eq!(lab.sim.world().servers[0].status, "running");
         let ended = started(&lab, fence, None).await;
-        assert_eq!(ended.end, End::Failed);
-        assert_eq!(given(&lab, "/poweroff"), 1);
+        assert_eq!(ended.end, End::Failed, "{deaths:?}");
+        assert_eq!(given(&lab, "/poweroff"), 1, "{deaths:?}");
     }
     let lab = stopped_and_shown(200).await;
     let mut away = Fault::every(Vendor::Hetzner, Effect::refuse(502, "bad_gateway", "oops"));
