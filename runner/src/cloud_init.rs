@@ -17,9 +17,11 @@ const SWAP_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// service is woken, for it asks ever more rarely after a lost packet; not often, for it asks its
 /// servers one after another, ten seconds each, and begins anew when woken.
 ///
-/// A machine that is restarted meanwhile does not go on: its key is gone, and it is replaced like
-/// any other that does not enrol. Copies of the user data stay in cloud-init's folder and in
-/// Hetzner's metadata service, which any process on the machine reads, so the key is one-off and
+/// A machine that is restarted meanwhile does not go on: its key is gone, and it is replaced
+/// like any other that does not enrol. Stopping `cloud-final` alone stops nothing: systemd
+/// leaves the script alone. A signal to the script itself counts once its current command ends.
+/// Copies of the user data stay in cloud-init's folders, which root reads, and in Hetzner's
+/// metadata service, which any process on the machine reads, so the key is one-off and
 /// short-lived.
 const ENROL: &str = r#"#!/bin/sh
 set -u
