@@ -40,9 +40,8 @@ const PROGRESS: [(Progress, u64); 3] = [
 const AT_ONCE: usize = 12;
 /// An end is looked for from here on.
 const FROM: Duration = Duration::from_secs(5);
-/// The runner notices within this, on a busy machine too. A wait that takes longer than
-/// [`FIRST_LOOK`] has no look at actions so soon after its end, so that it was the tailnet that
-/// showed it.
+/// The runner notices within this, on a busy machine too. Where progress tells nothing, a wait of
+/// more than [`FIRST_LOOK`] has no look at actions so soon after its end: the tailnet showed it.
 const LOST_MAX: Duration = Duration::from_secs(8);
 /// Both notice within a second and a half, and look at least every two seconds: what took longer
 /// was the machine standing still, and one such moment must not decide.
@@ -202,7 +201,8 @@ async fn the_runner_loses_less_than_hetzners_client_with_fewer_calls() {
         // One and a half a second at most.
         let most = usize::try_from(whole * 3 / 2000).unwrap() + 5;
         assert!(runner.tailnet_calls <= most, "{runner:?}");
-        assert!(whole < FIRST_LOOK || runner.lost < LOST_MAX, "{runner:?}");
+        let by_the_tailnet = matches!(progress, Progress::Stuck) && whole > FIRST_LOOK;
+        assert!(!by_the_tailnet || runner.lost < LOST_MAX, "{runner:?}");
         let [ours, theirs] = lost.entry(format!("{progress:?}")).or_default();
         ours.add(&runner);
         theirs.add(&python);
