@@ -25,8 +25,8 @@ pub(crate) struct Candidate {
 pub(crate) struct Choice {
     /// Best first.
     pub(crate) candidates: Vec<Candidate>,
-    /// Something that would be among them is just out of stock.
-    pub(crate) may_be_back: bool,
+    /// Types that would be among them and are just out of stock.
+    pub(crate) out_of_stock: Vec<String>,
 }
 
 /// For each location in turn: the wished type where it is sold, then the cheapest shared x86
@@ -34,7 +34,8 @@ pub(crate) struct Choice {
 pub(crate) fn choice(types: &[ServerType], wished: &str, zone: &[String]) -> Choice {
     let share = CANDIDATES_MAX / zone.len().max(1);
     let all: Vec<Vec<Sold>> = zone.iter().map(|place| at(types, wished, place)).collect();
-    let may_be_back = all.iter().flatten().any(|one| !one.now && one.stays);
+    let away = all.iter().flatten().filter(|one| !one.now && one.stays);
+    let out_of_stock = away.map(|one| one.candidate.server_type.clone()).collect();
     let candidates = all.into_iter().flat_map(|mut here| {
         here.retain(|one| one.now);
         here.sort_by(|one, other| {
@@ -47,7 +48,7 @@ pub(crate) fn choice(types: &[ServerType], wished: &str, zone: &[String]) -> Cho
     });
     Choice {
         candidates: candidates.collect(),
-        may_be_back,
+        out_of_stock,
     }
 }
 
@@ -152,12 +153,12 @@ mod tests {
         types[2].locations[0].available = false;
         types[3].locations[0].leaves = Some("2027-01-01T00:00:00Z".to_owned());
         assert_eq!(names(&types, "cpx11", &["fsn1"]), Vec::<String>::new());
-        let may_be_back = |wished, place: &str| {
+        let out_of_stock = |wished, place: &str| {
             let zone = [place.to_owned()];
-            choice(&types, wished, &zone).may_be_back
+            choice(&types, wished, &zone).out_of_stock
         };
-        assert!(may_be_back("cpx11", "fsn1"), "cx23 would do");
-        assert!(!may_be_back("cpx11", "ash"), "all is in stock");
+        assert_eq!(out_of_stock("cpx11", "fsn1"), ["cx23"]);
+        assert!(out_of_stock("cpx11", "ash").is_empty(), "all is there");
         assert_eq!(
             names(&types, "cx33", &["fsn1"]),
             ["cx33@fsn1"],

@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Denied,
     /// The request itself was refused.
     Refused,
-    /// Surely not done; may work later.
+    /// Refused for now; may work later.
     Later,
     /// No answer that says whether it was done.
     Doubt,

@@ -53,16 +53,13 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
         return Ok(());
     }
     let mut candidates = run.work.choice.candidates.clone();
-    let mut refused = Refused {
-        texts: Vec::new(),
-        may_pass: run.work.choice.may_be_back,
-    };
+    let mut refused = Refused::default();
     let mut last = String::new();
     let mut rounds = 0;
     let mut refusals = 0;
     while rounds < ROUNDS_MAX {
         let Some(candidate) = candidates.first().cloned() else {
-            return Err(refused.all().into());
+            return Err(refused.all(&run.work.choice.out_of_stock).into());
         };
         let Candidate {
             server_type,
@@ -77,7 +74,7 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
             Asked::NotHere(why) => {
                 let text = format!("{server_type} at {location}: {why}");
                 run.actions.remark("Not to be had", &text);
-                refused.may_pass = true;
+                refused.is_sold_out = true;
                 refused.texts.push(text);
                 candidates.remove(0);
                 continue;
@@ -86,6 +83,7 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
                 let text = format!("{server_type}: {why}");
                 run.actions.remark("Does not fit", &text);
                 refused.texts.push(text);
+                refused.unfit.push(server_type.clone());
                 candidates.retain(|one| one.server_type != *server_type);
                 continue;
             }
@@ -130,17 +128,22 @@ fn note_made(run: &mut Run, created: Created, candidate: &Candidate) {
 }
 
 /// Why no candidate was taken.
+#[derive(Default)]
 struct Refused {
     texts: Vec<String>,
-    /// Something else may be to be had later.
-    may_pass: bool,
+    /// One of them may be to be had later.
+    is_sold_out: bool,
+    /// Types that do not fit, wherever they are sold.
+    unfit: Vec<String>,
 }
 
 impl Refused {
-    /// What it means when there is no other candidate.
-    fn all(&self) -> Trouble {
+    /// What it means when there is no other candidate. Something else that is out of stock may
+    /// fit.
+    fn all(&self, out_of_stock: &[String]) -> Trouble {
         let texts = self.texts.join("; ");
-        if self.may_pass {
+        let may_fit = |one: &String| !self.unfit.contains(one);
+        if self.is_sold_out || out_of_stock.iter().any(may_fit) {
             return Trouble {
                 class: ErrorClass::Capacity,
                 text: format!("no server can be had now: {texts}"),
@@ -185,6 +188,10 @@ async fn ask(run: &mut Run, candidate: &Candidate) -> Result<Asked, Halt> {
     });
     match asked {
         Ok(created) => Ok(Asked::Made(created)),
+        Err(error) if error.may_be_done => Ok(Asked::Unclear {
+            why: error.to_string(),
+            is_refusal: error.refused,
+        }),
         Err(error) => match error.kind {
             Kind::Unavailable => Ok(Asked::NotHere(error.to_string())),
             Kind::NameTaken | Kind::Doubt => Ok(Asked::Unclear {

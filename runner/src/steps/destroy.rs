@@ -151,10 +151,10 @@ pub(crate) async fn addresses(run: &mut Run) -> Result<(), Halt> {
 /// The agent's addresses: those that carry its labels, and those of the servers just deleted.
 async fn left_addresses(run: &mut Run) -> Result<Vec<u64>, Halt> {
     let mut left = run.hetzner.addresses(&run.agent_selector()).await?;
-    for id in std::mem::take(&mut run.work.addresses) {
+    for id in run.work.addresses.clone() {
         // One that is gone never comes back, and is not asked for again.
-        if left.contains(&id) || run.hetzner.has_address(id).await? {
-            run.work.addresses.push(id);
+        if !left.contains(&id) && !run.hetzner.has_address(id).await? {
+            run.work.addresses.retain(|one| *one != id);
         }
     }
     left.extend(&run.work.addresses);

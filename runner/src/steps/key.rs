@@ -53,6 +53,7 @@ pub(crate) async fn create(run: &mut Run) -> Result<(), Halt> {
                 }
                 // It was asked for again already, and the next time would be too soon.
                 Kind::Later if run.tailscale.refused(&error) => {
+                    run.made.change(|made| made.key_in_doubt = false);
                     return Err(error.into());
                 }
                 Kind::Later | Kind::NotFound | Kind::TokenEnded => last = error.to_string(),

@@ -125,6 +125,12 @@ async fn capacity_moves_on_to_the_next_type_and_then_fails_as_capacity() {
 /// A snapshot whose disk only some types have, none of which was asked for.
 async fn with_snapshot(disk: u32) -> Stage {
     let mut config = quick();
+    // One of those whose disk is too small is out of stock besides.
+    let kinds = config.hetzner.catalog.server_types.iter_mut();
+    let small = kinds.filter(|kind| kind.name == "cx23");
+    let places = small.flat_map(|kind| &mut kind.sold_at);
+    let there = places.filter(|place| place.location == "hel1");
+    there.for_each(|place| place.available = false);
     config.hetzner.catalog.images.push(Image {
         id: 250_000_002,
         name: None,
