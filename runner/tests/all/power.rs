@@ -40,16 +40,21 @@ async fn started(lab: &Lab, fence: i64, gate: Option<Gate>) -> Ended {
     lab.run(&attempt).await
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_boot_that_hangs_once_is_helped_by_its_power() {
-    let lab = stopped().await;
+/// Once its power was cut the machine boots.
+fn helped_by_its_power(lab: &Lab) -> Gate {
     let sim = lab.sim.clone();
-    let gate: Gate = Arc::new(move |moment| {
+    Arc::new(move |moment| {
         if moment.call.ends_with("/poweroff") {
             sim.turn(Knob::BootHangs(false));
         }
         Box::pin(std::future::ready(()))
-    });
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boot_that_hangs_once_is_helped_by_its_power() {
+    let lab = stopped().await;
+    let gate = helped_by_its_power(&lab);
     let ended = started(&lab, 3, Some(gate)).await;
     assert_eq!(ended.end, End::Done, "{:#?}", ended.reports.last());
     assert_eq!(lab.incomplete(1), None);
@@ -82,13 +87,7 @@ async fn a_device_that_was_connected_while_its_machine_was_off_is_not_taken_for_
     for boot_hangs in [true, false] {
         let lab = stopped_and_shown(90).await;
         lab.sim.turn(Knob::BootHangs(boot_hangs));
-        let sim = lab.sim.clone();
-        let gate: Gate = Arc::new(move |moment| {
-            if moment.call.ends_with("/poweroff") {
-                sim.turn(Knob::BootHangs(false));
-            }
-            Box::pin(std::future::ready(()))
-        });
+        let gate = helped_by_its_power(&lab);
         let ended = started(&lab, 3, Some(gate)).await;
         assert_eq!(ended.end, End::Done, "{:#?}", ended.reports.last());
         assert_eq!(lab.incomplete(1), None);
