@@ -13,14 +13,11 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
     time::Duration,
 };
 
 const MOTO: &str = "moto[server]==5.2.5";
 const DOWNLOADS_MAX: u32 = 3;
-/// Time for a network to come back.
-const BETWEEN_DOWNLOADS: Duration = Duration::from_secs(3);
 
 /// A Python that has moto, made once and kept in the target folder.
 fn python() -> PathBuf {
@@ -42,16 +39,9 @@ fn python() -> PathBuf {
         .args(["-m", "venv", "--clear"])
         .arg(&venv));
     let mut pip = Command::new(venv.join("bin/pip"));
-    pip.args(["install", "--quiet", MOTO]);
-    // What comes over the network may fail once.
-    let mut tries = (0..DOWNLOADS_MAX).map(|number| {
-        thread::sleep(if number > 0 {
-            BETWEEN_DOWNLOADS
-        } else {
-            Duration::ZERO
-        });
-        pip.status().expect("pip is there")
-    });
+    // What comes over the network may fail once, and pip itself gives a network time to come back.
+    pip.args(["install", "--quiet", "--retries", "8", MOTO]);
+    let mut tries = (0..DOWNLOADS_MAX).map(|_| pip.status().expect("pip is there"));
     assert!(tries.any(|status| status.success()), "{pip:?} fails");
     fs::write(&stamp, MOTO).unwrap();
     venv.join("bin/python")
