@@ -13,7 +13,13 @@ use tokio::time::{Instant, advance};
 
 /// A stopped machine whose next boot hangs.
 async fn stopped() -> Lab {
+    stopped_and_shown(0).await
+}
+
+/// The same; its device is shown as connected for so many seconds after it went off.
+async fn stopped_and_shown(late: u64) -> Lab {
     let lab = Lab::new();
+    lab.sim.turn(Knob::QuietLate(Duration::from_secs(late)));
     for (operation, fence) in [(Operation::Provision, 1), (Operation::Stop, 2)] {
         assert_eq!(
             lab.run(&Attempt::new(operation, fence)).await.end,
@@ -95,20 +101,6 @@ async fn a_device_that_was_connected_while_its_machine_was_off_is_not_taken_for_
         let longest = Duration::from_mins(if boot_hangs { 6 } else { 5 });
         assert!(ended.took < longest, "{:?}", ended.took);
     }
-}
-
-/// A stopped machine whose device is still shown as connected, and whose next boot hangs.
-async fn stopped_and_shown(late: u64) -> Lab {
-    let lab = Lab::new();
-    lab.sim.turn(Knob::QuietLate(Duration::from_secs(late)));
-    for (operation, fence) in [(Operation::Provision, 1), (Operation::Stop, 2)] {
-        assert_eq!(
-            lab.run(&Attempt::new(operation, fence)).await.end,
-            End::Done
-        );
-    }
-    lab.sim.turn(Knob::BootHangs(true));
-    lab
 }
 
 /// Nor is it when an earlier attempt powered the machine on, or when Hetzner does not tell that it
